@@ -1,0 +1,384 @@
+"""What happened: the bodies that the journal keeps and the answers that callers read."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from contracts.specs import DeploymentSpec, JobSpec, Json, ModelSpec, Words
+
+
+class Calibration(Words):
+    """How far stated confidence is from observed accuracy, after the named method was applied."""
+
+    ece: float | None = Field(default=None, description="Equal-width expected calibration error, 15 bins.")
+    method: str = "none"
+    ece_debiased: float | None = Field(default=None, description="Equal-mass, sampling bias removed.")
+    ece_uncalibrated: float | None = None
+
+
+class Fairness(Words):
+    """The largest difference in selection rate between the groups of a sensitive column."""
+
+    delta: float | None = None
+    groups: tuple[str, ...] = ()
+    by_group: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    equalized_odds: float | None = None
+
+
+class Robustness(Words):
+    """How much the score falls when inputs are disturbed; the clean score stands beside it."""
+
+    noise_sensitivity: float | None = None
+    noise: dict[str, float] = Field(default_factory=dict, description="Score by sigma, in training-SD units.")
+    clean: float | None = None
+
+
+class Lineage(Words):
+    """Where a version comes from."""
+
+    dataset_id: str | None = None
+    version: str | None = None
+    feature_view: str | None = None
+    trainer_hash: str | None = None
+    dataset_digest: str | None = None
+    job_id: str | None = None
+    parent: str | None = Field(default=None, description="The version that this one follows.")
+
+
+class Interval(Words):
+    """A figure with its uncertainty."""
+
+    value: float
+    low: float
+    high: float
+    level: float = 0.95
+
+
+class Evaluation(Words):
+    """Every figure about one model on one set of rows."""
+
+    evaluation_id: str = ""
+    model_key: str
+    version: str | None = None
+    dataset_digest: str | None = None
+    rows: int
+    metrics: dict[str, float]
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+    calibration: Calibration = Calibration()
+    fairness: Fairness = Fairness()
+    robustness: Robustness = Robustness()
+    created_at: str = ""
+
+
+class ServingForm(Words):
+    """What serves a version, and the proof that it equals the native model."""
+
+    kind: Literal["onnx", "native"]
+    file: str | None = Field(default=None, description="Name in the artifact's manifest.")
+    tolerance: float | None = None
+    largest_difference: float | None = None
+    rows_compared: int = 0
+    why_native: str | None = None
+
+
+class Cost(Words):
+    """What training held, at the configured prices."""
+
+    cost_units: float = 0.0
+    cpu_seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    trials: int = 0
+
+
+class TrainedBundle(Words):
+    """A trained model with everything known about it. ``version`` is given at registration."""
+
+    model_key: str
+    version: str | None = None
+    artifact_uri: str = Field(description="blobs:sha256:… of the manifest, or where a foreign artifact lies.")
+    metrics: dict[str, float] = Field(default_factory=dict)
+    calibration: Calibration = Calibration()
+    fairness: Fairness = Fairness()
+    robustness: Robustness = Robustness()
+    lineage: Lineage = Lineage()
+    validation_hash: str = Field(description="Digest of the manifest: files, schema, library versions.")
+    created_at: str
+    family: str | None = None
+    task: str | None = None
+    spec: ModelSpec | None = None
+    hyperparams: Json = Field(default_factory=dict, description="The winning configuration.")
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+    input_schema: Json = Field(default_factory=dict)
+    serving_form: ServingForm | None = None
+    cost: Cost = Cost()
+    tags: tuple[str, ...] = ()
+    evaluation_id: str | None = None
+    cv_score: float | None = None
+    status: Literal["registered", "retired"] = "registered"
+
+
+class Progress(Words):
+    """How far a job is."""
+
+    trials_done: int = 0
+    trials_total: int = 0
+    best_score: float | None = None
+    eta_s: float | None = None
+
+
+class TrialRecord(Words):
+    """One configuration and what came of it."""
+
+    trial_id: str
+    config: Json
+    score: float | None
+    fold_scores: tuple[float, ...] = ()
+    status: Literal["completed", "pruned", "failed"]
+    seconds: float
+    error: str | None = None
+
+
+JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+class Job(Words):
+    """A training job: what was asked, how far it is, what came of it."""
+
+    job_id: str
+    status: JobState
+    job: JobSpec
+    metric: str | None = None
+    progress: Progress = Progress()
+    trials: tuple[TrialRecord, ...] = ()
+    cost_units: float = 0.0
+    budget_exhausted: bool = False
+    bundle: TrainedBundle | None = None
+    evaluation: Evaluation | None = None
+    error: Json | None = Field(default=None, description="{code, message, facts} when failed.")
+    created_at_s: float = 0.0
+    ended_at_s: float | None = None
+    registered_version: str | None = None
+
+
+class Approval(Words):
+    """One person's word on one version, bound to the bytes and the evaluation that they saw."""
+
+    approval_id: str
+    model_key: str
+    version: str
+    decision: Literal["approved", "rejected"]
+    by: str
+    role: str
+    reason: str
+    validation_hash: str
+    evaluation_id: str | None = None
+    at_s: float
+    expires_at_s: float | None = None
+
+
+class VersionView(Words):
+    """A registered version as readers see it."""
+
+    bundle: TrainedBundle
+    approvals: tuple[Approval, ...] = ()
+    approved: bool = False
+    missing_approvals: int = 0
+    aliases: tuple[str, ...] = ()
+    registered_by: str | None = None
+
+
+class ArmTelemetry(Words):
+    """What one arm of a rollout did during one epoch of the route table; counts only, so that they add up."""
+
+    version: str
+    epoch: int
+    share: float = Field(description="Intended for the candidate at this epoch, 0–1.")
+    requests: int
+    errors: int = Field(description="Answers that would have been 5xx, or 4xx where stable's was fine.")
+    errors_in_a_row: int = Field(default=0, description="At the end of the epoch so far.")
+    latency_counts: tuple[int, ...] = Field(description="Per bin of telemetry.LATENCY_EDGES_MS, plus the one above.")
+    keys: int = Field(default=0, description="Distinct sticky keys.")
+    labelled: int = 0
+    correct: int = 0
+
+
+class RolloutTelemetry(Words):
+    """Everything the judge of a rollout may look at: both arms side by side, per epoch."""
+
+    deployment_id: str
+    stable: tuple[ArmTelemetry, ...] = ()
+    candidate: tuple[ArmTelemetry, ...] = ()
+    open_causes: tuple[str, ...] = Field(default=(), description="Kinds of the open alerts on the candidate.")
+    fairness_delta: float | None = Field(default=None, description="Of the candidate's live labels.")
+    ece: float | None = Field(default=None, description="Of the candidate's live labels.")
+
+
+class Decision(Words):
+    """One answer of the rollout's judge, with its grounds."""
+
+    verdict: Literal["PROMOTE", "HOLD", "ROLLBACK"]
+    rule: str = Field(description="Name of the rule that decided.")
+    why: str = Field(description="One sentence for the person on call.")
+    at_s: float
+    step_pct: float
+    evidence: Json = Field(default_factory=dict, description="Per metric: statistic, bound, n of each arm.")
+
+
+DeploymentState = Literal[
+    "requested",
+    "starting",
+    "canary",
+    "shadow",
+    "promoting",
+    "baking",
+    "succeeded",
+    "rolling_back",
+    "rolled_back",
+    "failed",
+    "superseded",
+]
+LIVE_STATES: frozenset[str] = frozenset(
+    {"requested", "starting", "canary", "shadow", "promoting", "baking", "rolling_back"}
+)
+
+
+class Change(Words):
+    """One step of a deployment's history."""
+
+    at_s: float
+    status: DeploymentState
+    traffic: dict[str, float] = Field(description="Share of requests per version.")
+    actor: str
+    reason: str
+
+
+class Deployment(Words):
+    """One version on its way to its traffic."""
+
+    deployment_id: str
+    model_key: str
+    version: str
+    spec: DeploymentSpec
+    strategy: Literal["direct", "canary", "shadow", "blue_green"]
+    status: DeploymentState
+    stable: str | None = Field(default=None, description="The version that served when this began.")
+    steps: tuple[float, ...] = Field(description="Percent, rising, the last is 100.")
+    step: int = 0
+    step_started_s: float | None = None
+    promotion_window_s: float
+    bake_window_s: float
+    candidate_app: str | None = Field(default=None, description="Serve application of the candidate; never reused.")
+    first_epoch: int | None = Field(default=None, description="Route epoch of the first canary request.")
+    decisions: tuple[Decision, ...] = ()
+    history: tuple[Change, ...] = ()
+    requested_by: str = ""
+    created_at_s: float = 0.0
+
+
+class Endpoint(Words):
+    """What a model_key should be serving: the goal that the deployment manager converges to."""
+
+    model_key: str
+    stable: str | None = None
+    previous: str | None = None
+    deployment_id: str | None = Field(default=None, description="The live deployment, if any.")
+    epoch: int = 0
+    salt: str
+    replicas: int = 1
+
+
+class Alert(Words):
+    """Something a person should know, sent once per cause."""
+
+    alert_id: str
+    cause: str = Field(description="Same cause while open: same alert.")
+    kind: Literal["drift", "slo", "guardrail", "traffic", "data_quality"]
+    severity: Literal["info", "warning", "critical"]
+    model_key: str
+    version: str | None = None
+    message: str
+    evidence: Json = Field(default_factory=dict)
+    status: Literal["open", "acknowledged", "resolved"] = "open"
+    opened_at_s: float
+    resolved_at_s: float | None = None
+    resolved_by: str | None = None
+    reason: str | None = None
+
+
+class Snapshot(Words):
+    """A moment that one can go back to: a journal position and every artifact reachable from it."""
+
+    snapshot_id: str
+    position: int
+    digest: str = Field(description="sha256 over the restorable state at that position.")
+    artifacts: tuple[str, ...] = ()
+    reason: str
+    created_by: str
+    created_at_s: float
+    counts: dict[str, int] = Field(default_factory=dict, description="Documents per kind.")
+
+
+class Impact(Words):
+    """One thing that a rollback would change."""
+
+    kind: str
+    key: str
+    effect: Literal["restored", "withdrawn", "returned"]
+    before: str | None
+    after: str | None
+    sentence: str
+
+
+class RestorePlan(Words):
+    """What a rollback would do, and how risky that is."""
+
+    snapshot_id: str
+    position: int
+    impacts: tuple[Impact, ...]
+    risk: Literal["none", "low", "medium", "high"]
+    risk_reasons: tuple[str, ...] = ()
+    missing_artifacts: tuple[str, ...] = ()
+    applied: bool = False
+
+
+class Dataset(Words):
+    """Registered rows: content-addressed, described once, never changed."""
+
+    dataset_id: str
+    version: str
+    digest: str = Field(description="Of the Parquet blob.")
+    rows: int
+    columns: dict[str, str] = Field(description="Name → Arrow type.")
+    target: str | None = None
+    sensitive: tuple[str, ...] = ()
+    time_column: str | None = None
+    weight_column: str | None = None
+    exclude: tuple[str, ...] = ()
+    statistics: dict[str, Json] = Field(default_factory=dict)
+    source: str
+    created_at_s: float
+
+
+class Policy(Words):
+    """What must hold before a version may be deployed."""
+
+    name: str = "default"
+    approvals_required: int = Field(default=1, ge=0)
+    approval_ttl_s: float | None = None
+    author_may_approve: bool = False
+    metric_bounds: dict[str, float] = Field(default_factory=dict, description="Metric → least value of its bound.")
+    fairness_delta_max: float | None = None
+    max_ece: float | None = None
+
+
+class ApiKey(Words):
+    """A bearer key, by its hash only."""
+
+    key_id: str
+    name: str
+    role: str
+    sha256: str
+    created_at_s: float
+    revoked: bool = False

@@ -1,0 +1,183 @@
+"""What someone wants: the words of a request. What happened is in ``records``.
+
+Unknown fields are refused, so that a misspelt option is an error and not a silence. The field names and the defaults
+are the published ones; ``contracts/mldl.modelspec.schema.json`` is generated from here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+MODEL_KEY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,127}$"
+ModelKey = Annotated[str, StringConstraints(pattern=MODEL_KEY_PATTERN)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,127}$")]
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+Task = Literal["classification", "regression", "clustering", "dimension_reduction", "generation", "reinforcement"]
+Json = dict[str, Any]
+
+
+class Words(BaseModel):
+    """The base of every contract: frozen, closed, finite numbers only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Constraints(Words):
+    """Limits that a trained configuration must keep."""
+
+    latency_ms: float | None = Field(default=None, gt=0, description="Longest one-row prediction, milliseconds.")
+    cost_units: float | None = Field(default=None, gt=0, description="Most that training may cost, in cost units.")
+
+
+class ModelSpec(Words):
+    """A model that someone wants: its key, family, task and settings."""
+
+    model_key: ModelKey
+    family: Name
+    task: Task = "classification"
+    adapter: str | None = Field(default=None, description="Class of the adapter; the family decides when absent.")
+    hyperparams: Json = Field(default_factory=dict, description="Fixed settings; the search leaves them alone.")
+    feature_view: str | None = None
+    tags: tuple[str, ...] = ()
+    constraints: Constraints = Constraints()
+
+
+class DataRef(Words):
+    """Where the rows are: a registered dataset, or a Parquet or CSV file."""
+
+    dataset_id: Name | None = None
+    version: str | None = Field(default=None, description="Of the dataset; its latest when absent.")
+    uri: str | None = Field(default=None, description="Path or URI of a Parquet or CSV file.")
+    target: str | None = Field(default=None, description="Column to predict.")
+    sensitive: tuple[str, ...] = Field(default=(), description="Columns whose groups fairness compares.")
+    features: tuple[str, ...] | None = Field(default=None, description="Columns to learn from; all others when absent.")
+    exclude: tuple[str, ...] = Field(default=(), description="Columns that are never features.")
+    time_column: str | None = None
+    group_column: str | None = None
+    weight_column: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.dataset_id is None) == (self.uri is None):
+            raise ValueError("give exactly one of dataset_id (a registered dataset) or uri (a Parquet or CSV file)")
+        if self.uri is not None and not self.target:
+            raise ValueError("target is missing: name the column to predict")
+        return self
+
+
+class CrossValidation(Words):
+    """How the training rows are split to judge a configuration."""
+
+    folds: int = Field(default=5, ge=2, le=50)
+    stratify: bool = True
+    strategy: Literal["auto", "stratified", "kfold", "group", "time"] = "auto"
+    gap: int = Field(default=0, ge=0, description="Rows left out between training and validation (time only).")
+    embargo: int = Field(default=0, ge=0, description="Rows left out after validation (time only).")
+
+
+class SearchDimension(Words):
+    """One axis of a search space."""
+
+    kind: Literal["float", "int", "categorical"]
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    choices: tuple[Any, ...] | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.kind == "categorical":
+            if not self.choices:
+                raise ValueError("choices is missing: a categorical axis lists its values")
+            return self
+        if self.low is None or self.high is None or not self.low < self.high:
+            raise ValueError(f"low ({self.low}) must be below high ({self.high})")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low ({self.low}) must be above 0 on a log scale")
+        return self
+
+
+class Hpo(Words):
+    """How configurations are proposed, and how many."""
+
+    strategy: Literal["bayes", "grid", "random", "hyperband"] = "bayes"
+    max_trials: int = Field(default=50, ge=1, le=2000)
+    early_stop: bool = Field(default=True, description="Stop losing configurations, and a search that has plateaued.")
+    metric: str | None = Field(default=None, description="Objective; the task's first metric when absent.")
+    search_space: dict[str, SearchDimension] | None = Field(default=None, description="The family's own when absent.")
+    max_concurrent: int = Field(default=2, ge=1, le=256)
+
+
+class EarlyStopping(Words):
+    """Inside one model: stop after ``patience`` rounds that gain less than ``min_delta``."""
+
+    patience: int = Field(default=10, ge=1)
+    min_delta: float = Field(default=0.0, ge=0)
+
+
+class Budget(Words):
+    """Hard caps: reached means stopped."""
+
+    cost_units: float | None = Field(default=None, gt=0)
+    max_seconds: float | None = Field(default=None, gt=0)
+    max_trials: int | None = Field(default=None, ge=1)
+
+
+class JobSpec(Words):
+    """A training job. ``data`` may be absent only where the rows are handed over in Python."""
+
+    spec: ModelSpec
+    data: DataRef | None = None
+    cv: CrossValidation = CrossValidation()
+    hpo: Hpo = Hpo()
+    early_stopping: EarlyStopping = EarlyStopping()
+    budget: Budget = Budget()
+    calibration: Literal["isotonic", "platt", "temperature", "none"] = "isotonic"
+    holdout_share: float = Field(default=0.2, gt=0, lt=1, description="Rows that only judge: neither fit nor tune.")
+    seed: int = Field(default=0, ge=0)
+
+
+RollbackCause = Literal["metric_drop", "drift_spike", "violation"]
+
+
+class Guardrails(Words):
+    """Absolute limits, checked beside the statistical tests, always."""
+
+    min_calibration: float | None = Field(default=None, ge=0, le=1, description="Least 1 − ECE.")
+    fairness_delta_max: float | None = Field(default=None, ge=0, le=1)
+    max_latency_p95_ms: float | None = Field(default=None, gt=0)
+    max_consecutive_errors: int = Field(default=5, ge=1, description="Server errors in a row that end a rollout.")
+    rollback_on: tuple[RollbackCause, ...] = ("metric_drop", "drift_spike", "violation")
+
+
+class DeploymentSpec(Words):
+    """How a version should reach its traffic."""
+
+    target_env: Name = "prod"
+    canary_pct: float = Field(default=5, gt=0, le=100, description="First step, percent of sticky keys.")
+    shadow: bool = Field(default=False, description="Copy requests to the candidate; it never answers.")
+    guardrails: Guardrails = Guardrails()
+    route: Literal["single", "shared"] = "single"
+    strategy: Literal["canary", "shadow", "blue_green"] | None = Field(
+        default=None, description="Shadow when ``shadow`` is set, otherwise canary."
+    )
+    canary_steps: tuple[float, ...] | None = Field(
+        default=None, description="Percent; the configuration's when absent."
+    )
+    promotion_window: float | None = Field(default=None, gt=0, description="Seconds a step lasts at most.")
+    bake_window: float | None = Field(default=None, ge=0, description="Seconds the old version stays warm at 100%.")
+    early_promotion: bool = Field(default=False, description="End a step as soon as non-inferiority is shown.")
+    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="Chance of a false rollback, over the whole rollout.")
+    harm_budget: float = Field(
+        default=0.02, gt=0, lt=1, description="Largest share of all requests that the next step may spoil, worst case."
+    )
+    replicas: int = Field(default=1, ge=1, le=256)
+
+    @model_validator(mode="after")
+    def _steps_rise(self) -> Self:
+        steps = self.canary_steps
+        if steps is not None and (not steps or list(steps) != sorted(set(steps)) or steps[-1] != 100 or steps[0] <= 0):
+            raise ValueError(f"canary_steps {list(steps)} must rise and end at 100")
+        return self

@@ -1,0 +1,164 @@
+"""Everything that can be configured, read once, with its default and its unit.
+
+Three sources, later ones win: the defaults here, a YAML file (``MLDL_CONFIG``; its root key is ``mldl``), and environment
+variables ``MLDL_<NAME>`` for the deployment's own settings (``MLDL_HOME``, ``MLDL_JOURNAL_URL``…).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from contracts.errors import Incompatible
+from contracts.specs import CrossValidation, Hpo, RollbackCause, Words
+
+
+class TrainingDefaults(Words):
+    """What a job gets when it does not say."""
+
+    cv: CrossValidation = CrossValidation()
+    hpo: Hpo = Hpo()
+    cost_per_cpu_second: float = Field(default=0.0001, ge=0, description="Cost units.")
+    cost_per_gpu_second: float = Field(default=0.001, ge=0, description="Cost units.")
+
+
+class MetricNames(Words):
+    """Which figures an evaluation reports; the first is the default objective of a search."""
+
+    classification: tuple[str, ...] = ("f1", "auroc", "logloss", "calibration")
+    regression: tuple[str, ...] = ("rmse", "mae", "r2")
+    clustering: tuple[str, ...] = ("silhouette",)
+
+
+class EvaluationDefaults(Words):
+    """Figures by task."""
+
+    metrics: MetricNames = MetricNames()
+
+
+class CalibrationDefaults(Words):
+    """How probabilities are calibrated."""
+
+    default: Literal["isotonic", "platt", "temperature", "none"] = "isotonic"
+
+
+class FairnessDefaults(Words):
+    """Largest tolerated difference between groups, and the columns looked at when present."""
+
+    delta_max: float = Field(default=0.02, ge=0, le=1)
+    groups: tuple[str, ...] = ("gender", "region")
+
+
+class DeploymentDefaults(Words):
+    """How a rollout proceeds when its spec does not say."""
+
+    canary_steps: tuple[float, ...] = (5, 25, 50, 100)
+    promotion_window: float = Field(default=3600, gt=0, description="Seconds a step lasts at most.")
+    bake_window: float = Field(default=600, ge=0, description="Seconds the old version stays warm at 100%.")
+    rollback_on: tuple[RollbackCause, ...] = ("metric_drop", "drift_spike", "violation")
+    tick_s: float = Field(default=0.25, gt=0, description="Between two looks of the reconcile loop.")
+
+
+class MonitoringDefaults(Words):
+    """How live traffic is watched."""
+
+    window_rows: int = Field(default=1000, ge=50, description="Rows of one drift test.")
+    false_alarms_per_month: float = Field(default=1.0, gt=0, description="Per monitor.")
+    flush_s: float = Field(default=0.25, gt=0, description="Between two telemetry batches of a replica.")
+    buffer_rows: int = Field(default=20_000, ge=100, description="Telemetry rows a replica holds before it drops.")
+
+
+class Defaults(Words):
+    """The ``mldl`` key of the configuration file."""
+
+    training: TrainingDefaults = TrainingDefaults()
+    evaluation: EvaluationDefaults = EvaluationDefaults()
+    calibration: CalibrationDefaults = CalibrationDefaults()
+    fairness: FairnessDefaults = FairnessDefaults()
+    deployment: DeploymentDefaults = DeploymentDefaults()
+    monitoring: MonitoringDefaults = MonitoringDefaults()
+
+
+class Settings(Words):
+    """Where this system lives, and its defaults."""
+
+    home: Path = Field(description="Folder of the embedded journal, artifacts, history and logs.")
+    journal_url: str = Field(description="SQLAlchemy URL: sqlite:///… or postgresql+psycopg://…")
+    artifact_uri: str = Field(description="Folder or object store (s3://…, gs://…).")
+    ray_address: str | None = Field(default=None, description="Of a running cluster; none: ours, on this machine.")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=1, le=65535)
+    require_keys: bool = Field(default=False, description="Always true when the host is not loopback.")
+    mldl: Defaults = Defaults()
+
+    @property
+    def loopback(self) -> bool:
+        """Say whether only this machine can reach the service."""
+        return self.host in {"127.0.0.1", "localhost", "::1"}
+
+    @property
+    def keys_required(self) -> bool:
+        """Say whether every call needs a bearer key."""
+        return self.require_keys or not self.loopback
+
+    @property
+    def url(self) -> str:
+        """Give the address of the HTTP surface."""
+        return f"http://{self.host}:{self.port}"
+
+
+def load_defaults(text: str) -> Defaults:
+    """Read a YAML configuration.
+
+    Raises:
+        Incompatible: Not YAML, an unknown field, or a value out of range; the message names it.
+
+    >>> load_defaults("mldl: {fairness: {delta_max: 0.05}}").fairness.delta_max
+    0.05
+    """
+    try:
+        document = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise Incompatible(f"the configuration is not YAML: {error}") from error
+    if not isinstance(document, dict) or set(document) - {"mldl"}:
+        raise Incompatible("the configuration must have one root key, mldl", {"found": sorted(map(str, document))})
+    try:
+        return Defaults.model_validate(document.get("mldl") or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Incompatible(f"configuration mldl.{where}: {first['msg']}", {"field": where}) from error
+
+
+def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read the settings of this process; keyword arguments win over everything.
+
+    >>> load_settings({"MLDL_HOME": "/tmp/m"}).journal_url
+    'sqlite:////tmp/m/journal.db'
+    """
+    environment = os.environ if environment is None else environment
+    home = Path(overrides.pop("home", None) or environment.get("MLDL_HOME") or Path.home() / ".mldl").absolute()
+    values: dict[str, Any] = {
+        "home": home,
+        "journal_url": environment.get("MLDL_JOURNAL_URL", f"sqlite:///{home / 'journal.db'}"),
+        "artifact_uri": environment.get("MLDL_ARTIFACT_URI", str(home / "artifacts")),
+        "ray_address": environment.get("MLDL_RAY_ADDRESS"),
+    }
+    for name in ("host", "port", "require_keys"):
+        if value := environment.get(f"MLDL_{name.upper()}"):
+            values[name] = value
+    if path := environment.get("MLDL_CONFIG"):
+        try:
+            values["mldl"] = load_defaults(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise Incompatible(f"MLDL_CONFIG names {path}, which cannot be read: {error.strerror}") from error
+    try:
+        return Settings.model_validate(values | {k: v for k, v in overrides.items() if v is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Incompatible(f"setting {first['loc'][0]}: {first['msg']} (got {first['input']!r})") from error

@@ -1,0 +1,1 @@
+"""Doors: HTTP, and the processes that answer predictions."""

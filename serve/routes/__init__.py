@@ -1,0 +1,1 @@
+"""The control plane's HTTP surface, one file per noun."""
