@@ -1,7 +1,7 @@
 """Everything that can be configured, read once, with its default and its unit.
 
-Three sources, later ones win: the defaults here, a YAML file (``MLDL_CONFIG``; its root key is ``mldl``), and environment
-variables ``MLDL_<NAME>`` for the deployment's own settings (``MLDL_HOME``, ``MLDL_JOURNAL_URL``…).
+Three sources, later ones win: the defaults here, a YAML file (``MLDL_CONFIG``; its root key is ``mldl``), and
+environment variables ``MLDL_<NAME>`` for the deployment's own settings (``MLDL_HOME``, ``MLDL_JOURNAL_URL``…).
 """
 
 from __future__ import annotations
