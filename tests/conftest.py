@@ -1,0 +1,48 @@
+"""One cluster per test session: a real Ray head of our own, and the whole system on it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mldl_ray import cluster, compose
+from mldl_ray.settings import Settings, load_defaults, load_settings
+
+FAST = """
+mldl:
+  deployment: {promotion_window: 3, bake_window: 1, tick_s: 0.1}
+  monitoring: {window_rows: 200, flush_s: 0.1}
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    home: Path = tmp_path_factory.mktemp("home")
+    return load_settings({}, home=home, port=free_port(), mldl=load_defaults(FAST))
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(settings: Settings) -> Iterator[Settings]:
+    """A head of our own, and this process connected to it; everything is stopped at the end."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    cluster.start_head(settings)
+    compose.connect(settings)
+    yield settings
+    compose.down(settings)
+
+
+@pytest.fixture(scope="session")
+def system(ray_cluster: Settings) -> Settings:
+    """The whole system: actors, HTTP, control plane."""
+    compose.up(ray_cluster)
+    return ray_cluster
