@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from mldl_ray import cluster, compose
 from mldl_ray.settings import Settings, load_defaults, load_settings
 
 FAST = """
@@ -34,6 +33,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="session")
 def ray_cluster(settings: Settings) -> Iterator[Settings]:
     """A head of our own, and this process connected to it; everything is stopped at the end."""
+    from mldl_ray import cluster, compose  # tests of rules must not need Ray
+
     os.environ["OMP_NUM_THREADS"] = "1"
     cluster.start_head(settings)
     compose.connect(settings)
@@ -44,5 +45,7 @@ def ray_cluster(settings: Settings) -> Iterator[Settings]:
 @pytest.fixture(scope="session")
 def system(ray_cluster: Settings) -> Settings:
     """The whole system: actors, HTTP, control plane."""
+    from mldl_ray import compose
+
     compose.up(ray_cluster)
     return ray_cluster
