@@ -60,10 +60,35 @@ def prepare_environment(settings: Settings) -> None:
 
 def address(settings: Settings) -> str | None:
     """Give the address of our running head; None when it is not running."""
-    if not any("gcs_server" in " ".join(process.cmdline()) for process in _processes(settings)):
+    if not any("gcs_server" in " ".join(process.cmdline()) for process in processes(settings)):
         return None
     path = folder(settings) / "ray_current_cluster"
     return path.read_text(encoding="utf-8").strip() if path.exists() else None
+
+
+def processes(settings: Settings) -> Iterator[psutil.Process]:
+    """List the processes of our head, by the mark in their environment."""
+    wanted = mark(settings)
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(MARK) == wanted:
+                yield process
+        except psutil.Error:
+            continue  # it ended while we looked, or it is somebody else's: not ours to stop
+
+
+def job_server(settings: Settings) -> str:
+    """Give the address that ``ray job submit --address`` takes.
+
+    Raises:
+        Unavailable: This process is not connected to a cluster with a dashboard.
+    """
+    import ray  # noqa: PLC0415  # Ray reads its environment at import
+
+    dashboard = ray.worker.get_dashboard_url() if ray.is_initialized() else None
+    if not dashboard:
+        raise Unavailable(f"no job server: the cluster of {settings.home} runs no dashboard, or is not running")
+    return f"http://{dashboard}"
 
 
 def start_head(settings: Settings) -> str:
@@ -100,13 +125,13 @@ def start_head(settings: Settings) -> str:
 
 def stop_head(settings: Settings) -> int:
     """Stop every process of our head; give how many there were."""
-    processes = list(_processes(settings))
+    processes = list(processes(settings))
     for process in processes:
         _signal(process, force=False)
     _, alive = psutil.wait_procs(processes, timeout=STOP_TIMEOUT_S)
-    for process in [*alive, *_processes(settings)]:
+    for process in [*alive, *processes(settings)]:
         _signal(process, force=True)
-    psutil.wait_procs(list(_processes(settings)), timeout=STOP_TIMEOUT_S)
+    psutil.wait_procs(list(processes(settings)), timeout=STOP_TIMEOUT_S)
     shutil.rmtree(folder(settings), ignore_errors=True)
     return len(processes)
 
@@ -119,16 +144,6 @@ def _token_file(settings: Settings) -> Path:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32))
     return path
-
-
-def _processes(settings: Settings) -> Iterator[psutil.Process]:
-    wanted = mark(settings)
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and process.environ().get(MARK) == wanted:
-                yield process
-        except psutil.Error:
-            continue  # it ended while we looked, or it is somebody else's: not ours to stop
 
 
 def _signal(process: psutil.Process, *, force: bool) -> None:

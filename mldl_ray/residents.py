@@ -7,6 +7,7 @@ last month's actor unknowingly.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -36,6 +37,10 @@ class _Versioned:
     def code_version(self) -> str:
         """Say which release this actor runs."""
         return CODE_VERSION
+
+    def pid(self) -> int:
+        """Give the process that runs this actor now."""
+        return os.getpid()
 
 
 class JournalResident(_Versioned, JournalActor):
@@ -94,6 +99,10 @@ class DeploymentsResident(DeploymentManager):
     async def code_version(self) -> str:
         """Say which release this actor runs."""
         return CODE_VERSION
+
+    async def pid(self) -> int:
+        """Give the process that runs this actor now."""
+        return os.getpid()
 
 
 class Resident(NamedTuple):

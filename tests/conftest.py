@@ -18,16 +18,41 @@ mldl:
 """
 
 
-def free_port() -> int:
+def unused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
+@pytest.fixture
+def free_port() -> int:
+    return unused_port()
+
+
+@pytest.fixture(scope="session")
+def breast_cancer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """scikit-learn's breast cancer table as a Parquet file; the target is ``target``."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from sklearn.datasets import load_breast_cancer
+
+    path = tmp_path_factory.mktemp("data") / "breast_cancer.parquet"
+    pq.write_table(pa.Table.from_pandas(load_breast_cancer(as_frame=True).frame, preserve_index=False), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def rows(breast_cancer: Path) -> list[dict[str, float]]:
+    """A few records of that table, without the target."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(breast_cancer).drop_columns(["target"]).slice(0, 4).to_pylist()
+
+
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     home: Path = tmp_path_factory.mktemp("home")
-    return load_settings({}, home=home, port=free_port(), mldl=load_defaults(FAST))
+    return load_settings({}, home=home, port=unused_port(), mldl=load_defaults(FAST))
 
 
 @pytest.fixture(scope="session")

@@ -124,7 +124,12 @@ class _Demo:
         return bundle
 
     def _watch_job(self, job_id: str, family: str) -> Job:
-        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[best]}"))
+        columns = (
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[best]}"),
+        )
         seen = 0
         with Progress(*columns, console=self._console) as bar:
             task = bar.add_task(f"{family} trials", total=None, best="")
