@@ -1,7 +1,7 @@
 """How long a user waits: ``mldl up`` to the first prediction, and a route table's way to the replica.
 
-``up_to_first_prediction_s`` is from an empty machine (the journal has one deployed version) to the first answer. A push is timed
-from the call that changes the table to the first answer that carries its epoch, idle and under load.
+``up_to_first_prediction_s`` is from an empty machine (the journal has one deployed version) to the first answer. A
+push is timed from the call that changes the table to the first answer that carries its epoch, idle and under load.
 Prints one JSON line.
 """
 

@@ -125,15 +125,15 @@ def start_head(settings: Settings) -> str:
 
 def stop_head(settings: Settings) -> int:
     """Stop every process of our head; give how many there were."""
-    processes = list(processes(settings))
-    for process in processes:
+    found = list(processes(settings))
+    for process in found:
         _signal(process, force=False)
-    _, alive = psutil.wait_procs(processes, timeout=STOP_TIMEOUT_S)
+    _, alive = psutil.wait_procs(found, timeout=STOP_TIMEOUT_S)
     for process in [*alive, *processes(settings)]:
         _signal(process, force=True)
     psutil.wait_procs(list(processes(settings)), timeout=STOP_TIMEOUT_S)
     shutil.rmtree(folder(settings), ignore_errors=True)
-    return len(processes)
+    return len(found)
 
 
 def _token_file(settings: Settings) -> Path:
