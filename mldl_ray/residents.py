@@ -1,8 +1,8 @@
 """The long-lived actors: which plain class each name runs, and how they are started on a connected cluster.
 
 Each resident is detached (it outlives the driver that made it), restarts for ever, takes no CPU from trials, and
-lives on the head, where the embedded journal and artifacts are. Each says its code version, so that a new release never talks to
-last month's actor unknowingly.
+lives on the head, where the embedded journal and artifacts are. Each says its code version, so that a new release never
+talks to last month's actor unknowingly.
 """
 
 from __future__ import annotations

@@ -63,7 +63,8 @@ def run(*, json_file: Path | None = None, leave: bool = True, settings: Settings
     console.print(story(facts), highlight=False)
     if leave:
         console.print(
-            f"\nThe service is up: [bold]{settings.url}/api/mldl/v1/docs[/] (stop it: MLDL_HOME={settings.home} mldl down)"
+            f"\nThe service is up: [bold]{settings.url}/api/mldl/v1/docs[/]\n"
+            f"Stop it: MLDL_HOME={settings.home} mldl down"
         )
     return facts
 
