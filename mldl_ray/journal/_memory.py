@@ -1,0 +1,182 @@
+"""The journal in this process's memory: for tests and for scripts that keep nothing."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from contracts.events import Event, EventType, Fact
+from contracts.ports import Clock, Document, Once, Receipt, Verification, Write
+from mldl_ray.journal import _chain
+
+
+class _Append(NamedTuple):
+    content: str
+    previous: str
+    hash: str
+    at_s: float
+    documents: tuple[Document, ...]
+
+
+class MemoryJournal:
+    """Keep everything in dictionaries; nothing survives the process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._appends: list[_Append] = []
+        self._documents: dict[tuple[str, str], list[Document]] = {}
+        self._events: list[Event] = []
+        self._pending: dict[str, Event] = {}
+        self._once: dict[str, tuple[str, Receipt]] = {}
+
+    def append(
+        self,
+        writes: Sequence[Write],
+        facts: Sequence[Fact] = (),
+        *,
+        actor: str,
+        reason: str,
+        once: Once | None = None,
+    ) -> Receipt:
+        """Write all of it, or nothing."""
+        texts = _chain.bodies(writes, facts)
+        with self._lock:
+            if once is not None and once.key in self._once:
+                known, receipt = self._once[once.key]
+                if known != once.digest:
+                    raise _chain.other_request(once)
+                return receipt.model_copy(update={"repeated": True})
+            for write in writes:
+                found = len(self._documents.get((write.kind, write.key), ()))
+                if found != write.expected_version:
+                    raise _chain.stale(write.kind, write.key, write.expected_version, found)
+            return self._write(writes, texts, facts, actor, reason, once)
+
+    def _write(
+        self,
+        writes: Sequence[Write],
+        texts: Sequence[str],
+        facts: Sequence[Fact],
+        actor: str,
+        reason: str,
+        once: Once | None,
+    ) -> Receipt:
+        position = len(self._appends) + 1
+        at_s = max(self._clock.now_s(), self._appends[-1].at_s if self._appends else 0.0)
+        events = _chain.numbered(facts, position, at_s, actor, reason)
+        documents = tuple(
+            Document(
+                kind=write.kind,
+                key=write.key,
+                version=write.expected_version + 1,
+                body=json.loads(text),
+                position=position,
+                at_s=at_s,
+                actor=actor,
+                reason=reason,
+            )
+            for write, text in zip(writes, texts, strict=True)
+        )
+        content = _chain.content_of(
+            position=position,
+            at_s=at_s,
+            actor=actor,
+            reason=reason,
+            once=once,
+            documents=[(d.kind, d.key, d.version, _chain.digest(t)) for d, t in zip(documents, texts, strict=True)],
+            events=events,
+        )
+        previous = self._appends[-1].hash if self._appends else _chain.GENESIS
+        self._appends.append(_Append(content, previous, _chain.link(previous, content), at_s, documents))
+        for document in documents:
+            self._documents.setdefault((document.kind, document.key), []).append(document)
+        self._events.extend(events)
+        self._pending.update((event.id, event) for event in events)
+        receipt = Receipt(position=position, at_s=at_s, documents=documents, events=tuple(events))
+        if once is not None:
+            self._once[once.key] = (once.digest, receipt)
+        return receipt
+
+    def read(self, kind: str, key: str, *, as_of: int | None = None) -> Document | None:
+        """Give a document as it is, or as it was."""
+        with self._lock:
+            found = self._at(self._documents.get((kind, key), []), as_of)
+        return found if found is not None and found.body is not None else None
+
+    def scan(
+        self,
+        kind: str,
+        *,
+        prefix: str = "",
+        after: str = "",
+        limit: int = 1000,
+        as_of: int | None = None,
+        withdrawn: bool = False,
+    ) -> list[Document]:
+        """List documents of a kind in key order."""
+        with self._lock:
+            keys = sorted(
+                key for of_kind, key in self._documents if of_kind == kind and key.startswith(prefix) and key > after
+            )
+            found = (self._at(self._documents[kind, key], as_of) for key in keys)
+            return [d for d in found if d is not None and (withdrawn or d.body is not None)][:limit]
+
+    def history(self, kind: str, key: str) -> list[Document]:
+        """List every version of a document."""
+        with self._lock:
+            return list(self._documents.get((kind, key), ()))
+
+    def events(
+        self,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        types: Iterable[EventType] = (),
+        subject: str | None = None,
+        pending: bool = False,
+    ) -> list[Event]:
+        """List events in order."""
+        wanted = set(types)
+        with self._lock:
+            source = list(self._pending.values()) if pending else self._events
+            found = [
+                event
+                for event in source
+                if event.position > after
+                and (not wanted or event.type in wanted)
+                and (subject is None or event.subject == subject)
+            ]
+        last = found[limit - 1].position if len(found) > limit else None
+        return found if last is None else [event for event in found if event.position <= last]
+
+    def delivered(self, ids: Sequence[str]) -> None:
+        """Take events out of the outbox."""
+        with self._lock:
+            for event_id in ids:
+                self._pending.pop(event_id, None)
+
+    def position(self, *, at_s: float | None = None) -> int:
+        """Give the last position, at a moment when asked."""
+        with self._lock:
+            if at_s is None:
+                return len(self._appends)
+            return sum(1 for append in self._appends if append.at_s <= at_s)
+
+    def verify(self) -> Verification:
+        """Recompute the chain."""
+        with self._lock:
+            previous = _chain.GENESIS
+            for number, append in enumerate(self._appends, start=1):
+                if append.previous != previous or _chain.link(previous, append.content) != append.hash:
+                    problem = f"append {number} does not follow from the one before it"
+                    return Verification(ok=False, positions=number, head=previous, problem=problem)
+                previous = append.hash
+            return Verification(ok=True, positions=len(self._appends), head=previous)
+
+    @staticmethod
+    def _at(versions: Sequence[Document], as_of: int | None) -> Document | None:
+        reached = [document for document in versions if as_of is None or document.position <= as_of]
+        return reached[-1] if reached else None

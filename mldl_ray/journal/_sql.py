@@ -1,0 +1,344 @@
+"""The journal on SQLite or Postgres: one implementation, two dialects.
+
+Writers take turns: SQLite's own write lock, or a transaction-wide advisory lock on Postgres, because each append
+extends one chain. Readers never wait for writers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, Select, create_engine, event, func, insert, select, text, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from contracts.errors import Broken, Incompatible, Unavailable
+from contracts.events import Event, EventType, Fact
+from contracts.ports import Clock, Document, Once, Receipt, Verification, Write
+from mldl_ray.journal import _chain
+from mldl_ray.journal._schema import SCHEMA_VERSION, appends, documents, events, heads, meta, metadata
+from mldl_ray.journal._verify import verify_rows
+
+_ADVISORY_LOCK = 0x6D6C646C  # "mldl": any fixed number that nobody else uses in this database
+_BUSY_MS = 30_000
+
+
+class SqlJournal:
+    """Keep the journal in a database. Safe to use from several threads; several processes on Postgres.
+
+    Args:
+        url: SQLAlchemy URL, ``sqlite:///…`` or ``postgresql+psycopg://…``.
+        clock: Stamps the appends; positions never go back in time even if the clock does.
+
+    Raises:
+        Incompatible: Not a URL of a supported database, or its driver is not installed.
+        Broken: The database was written by a newer release.
+        Unavailable: It cannot be reached.
+    """
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        self._clock = clock
+        self._engine = _open(url)
+        self._sqlite = self._engine.dialect.name == "sqlite"
+        with self._transaction() as connection:
+            metadata.create_all(connection)
+            _check_schema(connection)
+
+    def append(
+        self,
+        writes: Sequence[Write],
+        facts: Sequence[Fact] = (),
+        *,
+        actor: str,
+        reason: str,
+        once: Once | None = None,
+    ) -> Receipt:
+        """Write all of it, or nothing."""
+        texts = _chain.bodies(writes, facts)
+        with self._transaction() as connection:
+            if once is not None and (known := self._repeated(connection, once)) is not None:
+                return known
+            tail = connection.execute(
+                select(appends.c.position, appends.c.at_s, appends.c.hash).order_by(appends.c.position.desc()).limit(1)
+            ).first()
+            position, previous = (tail.position + 1, tail.hash) if tail else (1, _chain.GENESIS)
+            at_s = max(self._clock.now_s(), tail.at_s if tail else 0.0)
+            written = [
+                _put(connection, write, body, position=position, at_s=at_s, actor=actor, reason=reason)
+                for write, body in zip(writes, texts, strict=True)
+            ]
+            recorded = _chain.numbered(facts, position, at_s, actor, reason)
+            _record(connection, recorded)
+            content = _chain.content_of(
+                position=position,
+                at_s=at_s,
+                actor=actor,
+                reason=reason,
+                once=once,
+                documents=[(d.kind, d.key, d.version, _chain.digest(t)) for d, t in zip(written, texts, strict=True)],
+                events=recorded,
+            )
+            connection.execute(
+                insert(appends).values(
+                    position=position,
+                    at_s=at_s,
+                    once_key=once.key if once else None,
+                    once_digest=once.digest if once else None,
+                    content=content,
+                    previous_hash=previous,
+                    hash=_chain.link(previous, content),
+                )
+            )
+        return Receipt(position=position, at_s=at_s, documents=tuple(written), events=tuple(recorded))
+
+    def read(self, kind: str, key: str, *, as_of: int | None = None) -> Document | None:
+        """Give a document as it is, or as it was."""
+        query = select(documents).where(documents.c.kind == kind, documents.c.key == key)
+        if as_of is not None:
+            query = query.where(documents.c.position <= as_of)
+        row = self._first(query.order_by(documents.c.version.desc()).limit(1))
+        found = _document(row) if row is not None else None
+        return found if found is not None and found.body is not None else None
+
+    def scan(
+        self,
+        kind: str,
+        *,
+        prefix: str = "",
+        after: str = "",
+        limit: int = 1000,
+        as_of: int | None = None,
+        withdrawn: bool = False,
+    ) -> list[Document]:
+        """List documents of a kind in key order."""
+        where = [documents.c.kind == kind, documents.c.key > after]
+        if prefix:
+            where.append(func.substr(documents.c.key, 1, len(prefix)) == prefix)
+            where.append(documents.c.key >= prefix)
+        if as_of is None:
+            same = (heads.c.kind == documents.c.kind) & (heads.c.key == documents.c.key)
+            query = select(documents).join(heads, same & (heads.c.version == documents.c.version)).where(*where)
+        else:
+            latest = (
+                select(documents.c.key, func.max(documents.c.version).label("version"))
+                .where(documents.c.position <= as_of, *where)
+                .group_by(documents.c.key)
+                .subquery()
+            )
+            same = (latest.c.key == documents.c.key) & (latest.c.version == documents.c.version)
+            query = select(documents).join(latest, same).where(documents.c.kind == kind)
+        if not withdrawn:
+            query = query.where(documents.c.body != "null")
+        return [_document(row) for row in self._all(query.order_by(documents.c.key).limit(limit))]
+
+    def history(self, kind: str, key: str) -> list[Document]:
+        """List every version of a document."""
+        query = select(documents).where(documents.c.kind == kind, documents.c.key == key)
+        return [_document(row) for row in self._all(query.order_by(documents.c.version))]
+
+    def events(
+        self,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        types: Iterable[EventType] = (),
+        subject: str | None = None,
+        pending: bool = False,
+    ) -> list[Event]:
+        """List events in order; the last append of a page is always whole."""
+        query = select(events.c.position, events.c.body).where(events.c.position > after)
+        if wanted := sorted(types):
+            query = query.where(events.c.type.in_(wanted))
+        if subject is not None:
+            query = query.where(events.c.subject == subject)
+        if pending:
+            query = query.where(events.c.delivered.is_(False))
+        ordered = query.order_by(events.c.position, events.c.ordinal)
+        rows = self._all(ordered.limit(limit))
+        if len(rows) == limit and rows:
+            last = rows[-1].position
+            rows = [row for row in rows if row.position < last]
+            rows += self._all(ordered.where(events.c.position == last))
+        return [Event.model_validate_json(row.body) for row in rows]
+
+    def delivered(self, ids: Sequence[str]) -> None:
+        """Take events out of the outbox."""
+        with self._transaction() as connection:
+            for event_id in ids:
+                position, _, ordinal = event_id.partition(".")
+                where = (events.c.position == int(position), events.c.ordinal == int(ordinal))
+                connection.execute(update(events).where(*where).values(delivered=True))
+
+    def position(self, *, at_s: float | None = None) -> int:
+        """Give the last position, at a moment when asked."""
+        query = select(func.max(appends.c.position).label("position"))
+        if at_s is not None:
+            query = query.where(appends.c.at_s <= at_s)
+        row = self._first(query)
+        return int(row.position or 0) if row is not None else 0
+
+    def verify(self) -> Verification:
+        """Recompute the chain and compare every row of every table with it."""
+        with self._reading() as connection:
+            return verify_rows(connection)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def _repeated(self, connection: Connection, once: Once) -> Receipt | None:
+        known = connection.execute(
+            select(appends.c.position, appends.c.at_s, appends.c.once_digest).where(appends.c.once_key == once.key)
+        ).first()
+        if known is None:
+            return None
+        if known.once_digest != once.digest:
+            raise _chain.other_request(once)
+        written = connection.execute(select(documents).where(documents.c.position == known.position)).all()
+        recorded = connection.execute(
+            select(events.c.body).where(events.c.position == known.position).order_by(events.c.ordinal)
+        ).all()
+        return Receipt(
+            position=known.position,
+            at_s=known.at_s,
+            documents=tuple(_document(row) for row in written),
+            events=tuple(Event.model_validate_json(row.body) for row in recorded),
+            repeated=True,
+        )
+
+    def _first(self, query: Select[Any]) -> Row[Any] | None:
+        with self._reading() as connection:
+            return connection.execute(query).first()
+
+    def _all(self, query: Select[Any]) -> list[Row[Any]]:
+        with self._reading() as connection:
+            return list(connection.execute(query).all())
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with _ours(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with _ours(), self._engine.connect() as connection:
+            if self._sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
+            yield connection
+            connection.commit()
+
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    """Turn a driver's failure into ours; what raised has rolled back."""
+    try:
+        yield
+    except DBAPIError as error:
+        said = str(error.orig).strip().splitlines()[0]
+        raise Unavailable(f"the journal's database refused: {said}; nothing was written") from error
+    except SQLAlchemyError as error:
+        raise Unavailable(f"the journal's database cannot be used: {error}") from error
+
+
+def _open(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            return _open_sqlite(url, parsed.database)
+        if parsed.get_backend_name() == "postgresql":
+            return create_engine(url, pool_pre_ping=True, pool_size=8)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise Incompatible(f"journal URL {url!r} is not understood: {error}") from error
+    except ModuleNotFoundError as error:
+        raise Incompatible(
+            f"the journal's driver {error.name} is not installed: pip install 'mldl-ray[postgres]'"
+        ) from error
+    raise Incompatible(f"journal URL {parsed.render_as_string()} must be sqlite:///… or postgresql+psycopg://…")
+
+
+def _open_sqlite(url: str, database: str | None) -> Engine:
+    if not database or database == ":memory:":
+        raise Incompatible("an SQLite journal is a file: sqlite:///path; for one in memory use memory:")
+    Path(database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, isolation_level=None, connect_args={"timeout": _BUSY_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def _settle(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions begin where we say BEGIN IMMEDIATE
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MS}"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+def _check_schema(connection: Connection) -> None:
+    found = connection.execute(select(meta.c.value).where(meta.c.name == "schema")).scalar()
+    if found is None:
+        connection.execute(insert(meta).values(name="schema", value=str(SCHEMA_VERSION)))
+    elif found != str(SCHEMA_VERSION):
+        raise Broken(
+            f"the journal has schema {found}, this release reads {SCHEMA_VERSION}; install the release that wrote it",
+            {"found": found, "supported": SCHEMA_VERSION},
+        )
+
+
+def _put(
+    connection: Connection, write: Write, body: str, *, position: int, at_s: float, actor: str, reason: str
+) -> Document:
+    """Move the document's head from the expected version, then add the new one."""
+    version, withdrawn = write.expected_version + 1, write.body is None
+    head = {"version": version, "withdrawn": withdrawn}
+    mine = (heads.c.kind == write.kind) & (heads.c.key == write.key)
+    found = connection.execute(select(heads.c.version).where(mine)).scalar() or 0
+    if found != write.expected_version:
+        raise _chain.stale(write.kind, write.key, write.expected_version, found)
+    if found:
+        connection.execute(update(heads).where(mine).values(**head))
+    else:
+        connection.execute(insert(heads).values(kind=write.kind, key=write.key, **head))
+    row = {
+        "kind": write.kind,
+        "key": write.key,
+        "version": version,
+        "position": position,
+        "at_s": at_s,
+        "actor": actor,
+        "reason": reason,
+    }
+    connection.execute(insert(documents).values(**row, body=body))
+    return Document(**row, body=json.loads(body))
+
+
+def _record(connection: Connection, recorded: Sequence[Event]) -> None:
+    rows = [
+        {
+            "position": event.position,
+            "ordinal": ordinal,
+            "type": event.type,
+            "subject": event.subject,
+            "body": _chain.canonical(event.model_dump()),
+            "delivered": False,
+        }
+        for ordinal, event in enumerate(recorded)
+    ]
+    if rows:
+        connection.execute(insert(events), rows)
+
+
+def _document(row: Row[Any]) -> Document:
+    return Document(
+        kind=row.kind,
+        key=row.key,
+        version=row.version,
+        body=json.loads(row.body),
+        position=row.position,
+        at_s=row.at_s,
+        actor=row.actor,
+        reason=row.reason,
+    )
