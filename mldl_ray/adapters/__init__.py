@@ -1,0 +1,112 @@
+"""Model families behind one interface. A family loads when it is first asked for.
+
+Our own are listed here; other packages add theirs by an entry point in the group ``mldl_ray.adapters`` whose name is
+the family and whose value is the class, as in ``forest = "my_package.forest:ForestAdapter"``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contracts.errors import Incompatible
+from contracts.specs import Task
+from mldl_ray.adapters.base import BaseModelAdapter, Capabilities, Explanation, read_facts
+from mldl_ray.adapters.encoder import Encoder
+from mldl_ray.adapters.schema import InputSchema
+
+if TYPE_CHECKING:
+    from mldl_ray.adapters._linear import LogisticRegressionAdapter
+    from mldl_ray.adapters._xgboost import XGBAdapter
+
+__all__ = [
+    "BaseModelAdapter",
+    "Capabilities",
+    "Encoder",
+    "Explanation",
+    "InputSchema",
+    "LogisticRegressionAdapter",
+    "XGBAdapter",
+    "adapter_class",
+    "create_adapter",
+    "families",
+    "load_adapter",
+]
+
+GROUP = "mldl_ray.adapters"
+_OWN = {
+    "lr": "mldl_ray.adapters._linear:LogisticRegressionAdapter",
+    "xgb": "mldl_ray.adapters._xgboost:XGBAdapter",
+}
+_CLASSES = {value.split(":")[1]: value.split(":")[0] for value in _OWN.values()}
+
+
+def families() -> dict[str, str]:
+    """List every family: ``available``, or why it is not and what installs it."""
+    return {family: _state(family) for family in sorted(_points())}
+
+
+def adapter_class(family: str) -> type[BaseModelAdapter]:
+    """Give the class of a family.
+
+    Raises:
+        Incompatible: No such family, or its package cannot be loaded.
+    """
+    point = _points().get(family)
+    if point is None:
+        known = ", ".join(sorted(_points()))
+        raise Incompatible(f"there is no family {family!r}; there are: {known}", {"family": family})
+    try:
+        found = point.load()
+    except (ImportError, AttributeError, SyntaxError) as error:
+        raise Incompatible(f"family {family} comes from {point.value}, which does not load: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, BaseModelAdapter) and found.family == family):
+        raise Incompatible(f"family {family} comes from {point.value}, which is no adapter of that family")
+    return found
+
+
+def create_adapter(
+    family: str, *, model_key: str = "model", task: Task = "classification", seed: int = 0, **hyperparams: Any
+) -> BaseModelAdapter:
+    """Make an unfitted model of a family.
+
+    Raises:
+        Incompatible: No such family, task or setting; or its framework is not installed (the message says what does).
+    """
+    return adapter_class(family)(model_key, task=task, seed=seed, **hyperparams)
+
+
+def load_adapter(folder: Path | str) -> BaseModelAdapter:
+    """Load whatever family a folder holds. Nothing in it is run.
+
+    Raises:
+        Broken: Files are missing or damaged.
+        Incompatible: Its family is not available here.
+    """
+    return adapter_class(str(read_facts(Path(folder))["family"])).load(folder)
+
+
+def _points() -> dict[str, EntryPoint]:
+    """Find every family; ours cannot be replaced by another package's."""
+    own = {family: EntryPoint(family, value, GROUP) for family, value in _OWN.items()}
+    return {point.name: point for point in entry_points(group=GROUP)} | own
+
+
+def _state(family: str) -> str:
+    try:
+        needs = adapter_class(family).capabilities.needs
+    except Incompatible as error:
+        return error.message
+    missing = {module: install for module, install in needs.items() if find_spec(module) is None}
+    if not missing:
+        return "available"
+    return f"needs {', '.join(missing)}; install with: {' && '.join(missing.values())}"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _CLASSES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_CLASSES[name]), name)

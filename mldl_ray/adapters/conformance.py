@@ -1,0 +1,284 @@
+"""What every family must keep, as tests that a family runs by subclassing, here or in another package.
+
+    from mldl_ray.adapters.conformance import AdapterConformance
+
+    class TestForest(AdapterConformance):
+        family = ForestAdapter
+
+Needs pytest only to be run; nothing here imports it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from contracts.errors import Conflict, Incompatible, MldlError
+from contracts.specs import Task
+from mldl_ray.adapters.base import BaseModelAdapter
+from mldl_ray.adapters.table import Floats
+from mldl_ray.serving_form import ServingModel, compile_form
+
+ROWS = 240
+
+_FRESH = """
+import sys, importlib, numpy, pyarrow.parquet
+module, name, folder = sys.argv[1:]
+adapter = getattr(importlib.import_module(module), name).load(folder)
+table = pyarrow.parquet.read_table(folder + "/rows.parquet")
+scores = adapter.predict_proba(table) if adapter.task == "classification" else adapter.predict(table)
+numpy.save(folder + "/scores.npy", scores)
+"""
+
+
+def mixed_table(rows: int = ROWS, seed: int = 0) -> pa.Table:
+    """Make rows with every kind of column: numbers, integers, strings, booleans, times; some values missing."""
+    rng = np.random.default_rng(seed)
+    gaps = rng.random((5, rows)) < 0.1
+    return pa.table(
+        {
+            "length": pa.array(rng.normal(10, 3, rows), mask=gaps[0]),
+            "count": pa.array(rng.integers(0, 50, rows), mask=gaps[1]),
+            "colour": pa.array(rng.choice(["red", "green", "blue", ""], rows), pa.string(), mask=gaps[2]),
+            "grade": pa.array(rng.choice(["a", "b"], rows)).dictionary_encode(),
+            "active": pa.array(rng.random(rows) < 0.5, mask=gaps[3]),
+            "seen": pa.array(rng.integers(1_700_000_000, 1_720_000_000, rows) * 10**6, pa.timestamp("us"), mask=gaps[4]),
+        }
+    )
+
+
+def answers(table: pa.Table, task: Task, classes: int = 2) -> Any:
+    """Make labels or values that follow from a table's columns, with a little noise."""
+    length = np.nan_to_num(table["length"].to_numpy(), nan=10.0)
+    red = np.array([value == "red" for value in table["colour"].to_pylist()])
+    signal = (length - 10) / 3 + red + np.random.default_rng(1).normal(0, 0.3, len(length))
+    if task == "regression":
+        return signal * 100
+    names = np.array(["low", "high"] if classes == 2 else [f"c{i}" for i in range(classes)])
+    return names[np.searchsorted(np.quantile(signal, np.linspace(0, 1, classes + 1)[1:-1]), signal)]
+
+
+class AdapterConformance:
+    """The promises of ``BaseModelAdapter``, each as a test. A subclass sets ``family`` (the class)."""
+
+    family: ClassVar[type[BaseModelAdapter]]
+    hyperparams: ClassVar[dict[str, Any]] = {}
+    tolerance: ClassVar[float] = 1e-9
+
+    def make(self, task: Task, **hyperparams: Any) -> BaseModelAdapter:
+        """Make an unfitted adapter."""
+        return self.family("kit", task=task, seed=7, **(self.hyperparams | hyperparams))
+
+    def fitted(self) -> Iterator[tuple[BaseModelAdapter, pa.Table]]:
+        """Fit one adapter per task, and one with three classes."""
+        table = mixed_table()
+        capabilities = self.family.capabilities
+        for task in sorted(capabilities.tasks & {"classification", "regression"}):
+            yield self.make(task).fit(table, answers(table, task)), table
+        if "classification" in capabilities.tasks and capabilities.multiclass:
+            yield self.make("classification").fit(table, answers(table, "classification", 3)), table
+
+    def test_it_learns_something(self) -> None:
+        for adapter, table in self.fitted():
+            truth = answers(table, adapter.task, max(2, len(adapter.classes)))
+            found = adapter.predict(table)
+            if adapter.task == "classification":
+                assert (found == truth).mean() > 0.7
+            else:
+                assert np.corrcoef(found, truth)[0, 1] > 0.7
+
+    def test_a_new_process_loads_it_and_predicts_the_same(self) -> None:
+        for adapter, table in self.fitted():
+            with tempfile.TemporaryDirectory() as folder:
+                adapter.save(folder)
+                pq.write_table(table, f"{folder}/rows.parquet")
+                command = [sys.executable, "-c", _FRESH, self.family.__module__, self.family.__name__, folder]
+                ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)  # noqa: S603  # our own program
+                assert ended.returncode == 0, ended.stderr
+                assert np.array_equal(np.load(f"{folder}/scores.npy"), scores(adapter, table))
+
+    def test_what_was_saved_is_known_again(self) -> None:
+        for adapter, _ in self.fitted():
+            with tempfile.TemporaryDirectory() as folder:
+                adapter.save(folder)
+                again = self.family.load(folder)
+            for name in ("model_key", "task", "seed", "classes", "hyperparams", "schema"):
+                assert getattr(again, name) == getattr(adapter, name), name
+
+    def test_row_order_and_batch_size_do_not_matter(self) -> None:
+        for adapter, table in self.fitted():
+            whole = scores(adapter, table)
+            order = np.random.default_rng(3).permutation(table.num_rows)
+            assert close(scores(adapter, table.take(order)), whole[order], self.tolerance)
+            alone = np.concatenate([scores(adapter, table.slice(i, 1)) for i in range(20)])
+            assert close(alone, whole[:20], self.tolerance)
+
+    def test_column_order_does_not_matter(self) -> None:
+        for adapter, table in self.fitted():
+            turned = table.select(table.column_names[::-1])
+            assert np.array_equal(scores(adapter, turned), scores(adapter, table))
+
+    def test_pandas_and_arrow_give_the_same(self) -> None:
+        for adapter, table in self.fitted():
+            assert np.array_equal(scores(adapter, table.to_pandas()), scores(adapter, table))
+
+    def test_probabilities_are_probabilities(self) -> None:
+        for adapter, table in self.fitted():
+            if adapter.task == "classification":
+                proba = adapter.predict_proba(table)
+                assert proba.shape == (table.num_rows, len(adapter.classes))
+                assert (proba >= 0).all()
+                assert np.allclose(proba.sum(axis=1), 1)
+
+    def test_missing_unseen_and_extreme_values_are_answered(self) -> None:
+        for adapter, table in self.fitted():
+            nothing = pa.table({name: pa.nulls(1) for name in table.column_names})
+            assert np.isfinite(scores(adapter, nothing)).all()
+            odd = table.slice(0, 3).set_column(0, "length", pa.array([1e300, -1e300, -0.0]))
+            odd = odd.set_column(2, "colour", pa.array(["mauve", "", "x" * 10_000]))
+            assert np.isfinite(scores(adapter, odd)).all()
+
+    def test_a_missing_or_unknown_column_is_refused_by_name(self) -> None:
+        for adapter, table in self.fitted():
+            assert "'length' is missing" in refusal(lambda: adapter.predict(table.drop_columns(["length"])))
+            extra = table.append_column("lenght", table["length"])
+            assert "'lenght' is unknown" in refusal(lambda: adapter.predict(extra))
+
+    def test_a_column_of_another_kind_is_refused_by_name(self) -> None:
+        for adapter, table in self.fitted():
+            wrong = table.set_column(0, "length", pa.array(["long"] * table.num_rows))
+            assert "'length'" in refusal(lambda: adapter.predict(wrong))
+
+    def test_an_infinite_value_is_refused_with_its_row(self) -> None:
+        for adapter, table in self.fitted():
+            wrong = table.slice(0, 2).set_column(0, "length", pa.array([1.0, float("inf")]))
+            assert "row 1" in refusal(lambda: adapter.predict(wrong))
+
+    def test_rows_that_teach_nothing_are_refused(self) -> None:
+        table = mixed_table()
+        for task in sorted(self.family.capabilities.tasks & {"classification", "regression"}):
+            target = answers(table, task)
+            assert "no rows" in refusal(lambda: self.make(task).fit(table.slice(0, 0), target[:0]))
+            assert "239" in refusal(lambda: self.make(task).fit(table, target[1:]))
+            gone = np.full(table.num_rows, np.nan)
+            assert "missing in all" in refusal(lambda: self.make(task).fit(table, gone))
+            if task == "classification":
+                assert "one class" in refusal(lambda: self.make(task).fit(table, np.full(table.num_rows, "a")))
+
+    def test_an_empty_column_has_no_effect_and_makes_no_noise(self) -> None:
+        table = mixed_table()
+        wider = table.append_column("void", pa.nulls(table.num_rows)).append_column(
+            "blank", pa.array([None] * table.num_rows, pa.string())
+        )
+        for adapter, _ in self.fitted():
+            target = answers(table, adapter.task, max(2, len(adapter.classes)))
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                other = self.make(adapter.task).fit(wider, target)
+            assert np.array_equal(scores(other, wider), scores(adapter, table))
+
+    def test_an_unknown_task_or_setting_is_refused_and_those_known_are_listed(self) -> None:
+        task = min(self.family.capabilities.tasks)
+        assert "reinforcement" in refusal(lambda: self.make("reinforcement"))
+        message = refusal(lambda: self.make(task, no_such_setting=1))
+        assert "no_such_setting" in message
+        assert all(setting.name in message for setting in self.family.settings)
+
+    def test_a_setting_of_the_wrong_type_is_refused_by_name(self) -> None:
+        task = min(self.family.capabilities.tasks)
+        for setting in self.family.settings:
+            for wrong in ("a lot", float("nan"), [1]):
+                assert setting.name in refusal(lambda s=setting, w=wrong: self.make(task, **{s.name: w}))  # type: ignore[misc]
+
+    def test_the_search_space_and_the_grid_hold_settings_that_exist(self) -> None:
+        names = {setting.name for setting in self.family.settings}
+        assert set(self.family.search_space()) <= names
+        for name, values in self.family.grid().items():
+            for value in values:
+                self.make(min(self.family.capabilities.tasks), **{name: value})
+
+    def test_the_same_seed_learns_the_same_model(self) -> None:
+        for (first, table), (second, _) in zip(self.fitted(), self.fitted(), strict=True):
+            assert np.array_equal(scores(first, table), scores(second, table))
+
+    def test_a_shared_encoder_and_its_matrix_give_the_same_model(self) -> None:
+        for adapter, table in self.fitted():
+            matrix = adapter.encoder.transform(table)
+            target = answers(table, adapter.task, max(2, len(adapter.classes)))
+            for _ in range(2):
+                other = self.make(adapter.task)
+                other.use_encoder(adapter.encoder)
+                other.fit_matrix(matrix, target)
+                assert np.array_equal(other.predict_matrix(matrix), adapter.predict(table))
+
+    def test_sample_weights_count(self) -> None:
+        if not self.family.capabilities.sample_weight:
+            return
+        table = mixed_table()
+        task = min(self.family.capabilities.tasks & {"classification", "regression"})
+        target = answers(table, task)
+        weights = np.where(np.arange(table.num_rows) < 60, 10.0, 0.1)
+        weighted = self.make(task).fit(table, target, sample_weight=weights)
+        assert not np.array_equal(scores(weighted, table), scores(self.make(task).fit(table, target), table))
+        assert "negative" in refusal(lambda: self.make(task).fit(table, target, sample_weight=-weights))
+
+    def test_attributions_add_up_to_the_raw_scores(self) -> None:
+        for adapter, table in self.fitted():
+            explained = adapter.explain(table)
+            assert explained.columns == tuple(table.column_names)
+            raw = adapter.raw_matrix(adapter.encoder.transform(table))
+            assert close(explained.base + explained.values.sum(axis=1), raw, 1e-4)
+
+    def test_many_threads_get_the_same_answers(self) -> None:
+        for adapter, table in self.fitted():
+            parts = [table.slice(i % 8 * 30, 30) for i in range(64)]
+            alone = [scores(adapter, part) for part in parts]
+            with ThreadPoolExecutor(8) as pool:
+                together = list(pool.map(lambda part, a=adapter: scores(a, part), parts))  # type: ignore[misc]
+            assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+
+    def test_it_has_a_serving_form_or_says_why_not(self) -> None:
+        for adapter, table in self.fitted():
+            with tempfile.TemporaryDirectory() as folder:
+                adapter.save(folder)
+                form = compile_form(adapter, folder, table)
+                assert (form.kind == "onnx") == (form.why_native is None)
+                records = table.to_pylist()
+                answer = ServingModel.load(folder).predict(records)
+            assert answer.predictions == adapter.predict(table).tolist() or adapter.task == "regression"
+            found = answer.probabilities if answer.probabilities is not None else answer.predictions
+            assert close(np.array(found), scores(adapter, table), 1e-6)
+
+    def test_before_it_learned_it_says_so(self) -> None:
+        adapter = self.make(min(self.family.capabilities.tasks))
+        for act in (lambda: adapter.predict(mixed_table()), lambda: adapter.save(tempfile.gettempdir() + "/never")):
+            assert "not fitted" in refusal(act, Conflict)
+
+
+def scores(adapter: BaseModelAdapter, rows: Any) -> Floats:
+    """Give probabilities, or values where there are none."""
+    return adapter.predict_proba(rows) if adapter.task == "classification" else adapter.predict(rows)
+
+
+def close(found: Any, expected: Any, tolerance: float) -> bool:
+    """Compare scores, relative to their size above 1."""
+    return bool((np.abs(found - expected) <= tolerance * np.maximum(1, np.abs(expected))).all())
+
+
+def refusal(act: Callable[[], Any], expected: type[MldlError] = Incompatible) -> str:
+    """Give the message with which an act is refused; fail when it is not."""
+    try:
+        act()
+    except expected as error:
+        return error.message
+    raise AssertionError(f"expected {expected.__name__}, but it was taken")

