@@ -107,6 +107,7 @@ class TrainedBundle(Words):
     created_at: str
     family: str | None = None
     task: str | None = None
+    classes: tuple[Any, ...] = Field(default=(), description="Labels that it can answer, in order; classification.")
     spec: ModelSpec | None = None
     hyperparams: Json = Field(default_factory=dict, description="The winning configuration.")
     intervals: dict[str, Interval] = Field(default_factory=dict)
@@ -341,6 +342,7 @@ class RestorePlan(Words):
     risk_reasons: tuple[str, ...] = ()
     missing_artifacts: tuple[str, ...] = ()
     applied: bool = False
+    undo_snapshot_id: str | None = Field(default=None, description="Taken by the rollback itself: the way back.")
 
 
 class Dataset(Words):
@@ -355,8 +357,10 @@ class Dataset(Words):
     sensitive: tuple[str, ...] = ()
     time_column: str | None = None
     weight_column: str | None = None
+    group_column: str | None = None
+    features: tuple[str, ...] | None = Field(default=None, description="Columns to learn from; all others when absent.")
     exclude: tuple[str, ...] = ()
-    statistics: dict[str, Json] = Field(default_factory=dict)
+    statistics: dict[str, Json] = Field(default_factory=dict, description="Per column: kind, count, missing, spread.")
     source: str
     created_at_s: float
 
@@ -371,6 +375,13 @@ class Policy(Words):
     metric_bounds: dict[str, float] = Field(default_factory=dict, description="Metric → least value of its bound.")
     fairness_delta_max: float | None = None
     max_ece: float | None = None
+
+
+class Compliance(Words):
+    """Whether the policy lets a version do something, and everything that speaks against it."""
+
+    allowed: bool
+    reasons: tuple[str, ...] = ()
 
 
 class ApiKey(Words):
