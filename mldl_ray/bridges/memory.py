@@ -16,14 +16,14 @@ import pyarrow.compute as pc
 
 from contracts.errors import Conflict, Incompatible, NotFound, Refused
 from contracts.events import Fact
-from contracts.ports import Blobs, Clock, Document, Journal, Once, Write
+from contracts.ports import Blobs, Clock, Journal, Once, Write
 from contracts.records import Dataset, Lineage
 from contracts.specs import MODEL_KEY_PATTERN, DataRef, Json, Task
 from mldl_ray.blobs.tables import parquet_bytes, read_table, table_from_parquet
+from mldl_ray.bridges._scan import every
 from mldl_ray.bridges._statistics import describe
 
 KIND = "dataset"
-PAGE = 1000
 MOST_CLASSES = 50
 """Whole numbers with more different values than this are taken for a quantity, not for classes."""
 
@@ -115,7 +115,7 @@ class EmbeddedMemory:
         """List the model versions that learned from a dataset (``<model_key>@<version>``); lineage, downwards."""
         return [
             document.key
-            for document in _every(self._journal, "model_version", "")
+            for document in every(self._journal, "model_version")
             if (lineage := Lineage.model_validate((document.body or {}).get("lineage") or {})).dataset_id == dataset_id
             and version in {None, lineage.version}
         ]
@@ -154,7 +154,7 @@ class EmbeddedMemory:
         return Dataset.model_validate(receipt.documents[0].body)
 
     def _scan(self, prefix: str) -> list[Dataset]:
-        return [Dataset.model_validate(document.body) for document in _every(self._journal, KIND, prefix)]
+        return [Dataset.model_validate(document.body) for document in every(self._journal, KIND, prefix)]
 
     def _unknown(self, dataset_id: str, version: str | None, versions: list[Dataset]) -> NotFound:
         if versions:
@@ -196,13 +196,6 @@ def likely_task(table: pa.Table, target: str | None) -> Task:
         return "classification"
     values = pc.drop_null(pc.if_else(pc.is_nan(column), None, column)).unique().to_pylist()
     return "classification" if len(values) <= MOST_CLASSES and all(map(float.is_integer, values)) else "regression"
-
-
-def _every(journal: Journal, kind: str, prefix: str) -> list[Document]:
-    found: list[Document] = []
-    while page := journal.scan(kind, prefix=prefix, after=found[-1].key if found else "", limit=PAGE):
-        found += page
-    return found
 
 
 def _facts(made: Dataset) -> Json:
