@@ -48,7 +48,7 @@ class RouteTable(Words):
         >>> table = RouteTable(model_key="m", epoch=1, salt="s", arms=(
         ...     Arm(version="1", manifest="sha256:a", share=0.75), Arm(version="2", manifest="sha256:b", share=0.25)))
         >>> sum(table.choose(str(i)).version == "2" for i in range(1000))
-        228
+        231
         """
         if len(self.arms) == 1:
             return self.arms[0]

@@ -1,4 +1,4 @@
-"""The lifecycle from a Python driver script: run it beside a cluster, or with ``ray job submit -- python driver.py``."""
+"""The lifecycle from a Python driver script, run beside a cluster or with ``ray job submit -- python driver.py``."""
 
 import asyncio
 

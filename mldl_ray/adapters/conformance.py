@@ -7,6 +7,7 @@
 
 Needs pytest only to be run; nothing here imports it.
 """
+# ruff: noqa: D102  # a test's name is its docstring
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -52,7 +53,9 @@ def mixed_table(rows: int = ROWS, seed: int = 0) -> pa.Table:
             "colour": pa.array(rng.choice(["red", "green", "blue", ""], rows), pa.string(), mask=gaps[2]),
             "grade": pa.array(rng.choice(["a", "b"], rows)).dictionary_encode(),
             "active": pa.array(rng.random(rows) < 0.5, mask=gaps[3]),
-            "seen": pa.array(rng.integers(1_700_000_000, 1_720_000_000, rows) * 10**6, pa.timestamp("us"), mask=gaps[4]),
+            "seen": pa.array(
+                rng.integers(1_700_000_000, 1_720_000_000, rows) * 10**6, pa.timestamp("us"), mask=gaps[4]
+            ),
         }
     )
 
@@ -103,7 +106,7 @@ class AdapterConformance:
                 adapter.save(folder)
                 pq.write_table(table, f"{folder}/rows.parquet")
                 command = [sys.executable, "-c", _FRESH, self.family.__module__, self.family.__name__, folder]
-                ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)  # noqa: S603  # our own program
+                ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
                 assert ended.returncode == 0, ended.stderr
                 assert np.array_equal(np.load(f"{folder}/scores.npy"), scores(adapter, table))
 
@@ -150,30 +153,30 @@ class AdapterConformance:
 
     def test_a_missing_or_unknown_column_is_refused_by_name(self) -> None:
         for adapter, table in self.fitted():
-            assert "'length' is missing" in refusal(lambda: adapter.predict(table.drop_columns(["length"])))
+            assert "'length' is missing" in refusal(adapter.predict, table.drop_columns(["length"]))
             extra = table.append_column("lenght", table["length"])
-            assert "'lenght' is unknown" in refusal(lambda: adapter.predict(extra))
+            assert "'lenght' is unknown" in refusal(adapter.predict, extra)
 
     def test_a_column_of_another_kind_is_refused_by_name(self) -> None:
         for adapter, table in self.fitted():
             wrong = table.set_column(0, "length", pa.array(["long"] * table.num_rows))
-            assert "'length'" in refusal(lambda: adapter.predict(wrong))
+            assert "'length'" in refusal(adapter.predict, wrong)
 
     def test_an_infinite_value_is_refused_with_its_row(self) -> None:
         for adapter, table in self.fitted():
             wrong = table.slice(0, 2).set_column(0, "length", pa.array([1.0, float("inf")]))
-            assert "row 1" in refusal(lambda: adapter.predict(wrong))
+            assert "row 1" in refusal(adapter.predict, wrong)
 
     def test_rows_that_teach_nothing_are_refused(self) -> None:
         table = mixed_table()
         for task in sorted(self.family.capabilities.tasks & {"classification", "regression"}):
             target = answers(table, task)
-            assert "no rows" in refusal(lambda: self.make(task).fit(table.slice(0, 0), target[:0]))
-            assert "239" in refusal(lambda: self.make(task).fit(table, target[1:]))
+            assert "no rows" in refusal(self.make(task).fit, table.slice(0, 0), target[:0])
+            assert "239" in refusal(self.make(task).fit, table, target[1:])
             gone = np.full(table.num_rows, np.nan)
-            assert "missing in all" in refusal(lambda: self.make(task).fit(table, gone))
+            assert "missing in all" in refusal(self.make(task).fit, table, gone)
             if task == "classification":
-                assert "one class" in refusal(lambda: self.make(task).fit(table, np.full(table.num_rows, "a")))
+                assert "one class" in refusal(self.make(task).fit, table, np.full(table.num_rows, "a"))
 
     def test_an_empty_column_has_no_effect_and_makes_no_noise(self) -> None:
         table = mixed_table()
@@ -198,7 +201,7 @@ class AdapterConformance:
         task = min(self.family.capabilities.tasks)
         for setting in self.family.settings:
             for wrong in ("a lot", float("nan"), [1]):
-                assert setting.name in refusal(lambda s=setting, w=wrong: self.make(task, **{s.name: w}))  # type: ignore[misc]
+                assert setting.name in refusal(partial(self.make, task, **{setting.name: wrong}))
 
     def test_the_search_space_and_the_grid_hold_settings_that_exist(self) -> None:
         names = {setting.name for setting in self.family.settings}
@@ -244,7 +247,7 @@ class AdapterConformance:
             parts = [table.slice(i % 8 * 30, 30) for i in range(64)]
             alone = [scores(adapter, part) for part in parts]
             with ThreadPoolExecutor(8) as pool:
-                together = list(pool.map(lambda part, a=adapter: scores(a, part), parts))  # type: ignore[misc]
+                together = list(pool.map(partial(scores, adapter), parts))
             assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
 
     def test_it_has_a_serving_form_or_says_why_not(self) -> None:
@@ -261,8 +264,8 @@ class AdapterConformance:
 
     def test_before_it_learned_it_says_so(self) -> None:
         adapter = self.make(min(self.family.capabilities.tasks))
-        for act in (lambda: adapter.predict(mixed_table()), lambda: adapter.save(tempfile.gettempdir() + "/never")):
-            assert "not fitted" in refusal(act, Conflict)
+        for act, argument in ((adapter.predict, mixed_table()), (adapter.save, tempfile.gettempdir() + "/never")):
+            assert "not fitted" in refusal(act, argument, expected=Conflict)
 
 
 def scores(adapter: BaseModelAdapter, rows: Any) -> Floats:
@@ -275,10 +278,10 @@ def close(found: Any, expected: Any, tolerance: float) -> bool:
     return bool((np.abs(found - expected) <= tolerance * np.maximum(1, np.abs(expected))).all())
 
 
-def refusal(act: Callable[[], Any], expected: type[MldlError] = Incompatible) -> str:
+def refusal(act: Callable[..., Any], *arguments: Any, expected: type[MldlError] = Incompatible) -> str:
     """Give the message with which an act is refused; fail when it is not."""
     try:
-        act()
+        act(*arguments)
     except expected as error:
         return error.message
     raise AssertionError(f"expected {expected.__name__}, but it was taken")

@@ -1,10 +1,10 @@
 """The judge of a rollout: telemetry in, PROMOTE, HOLD or ROLLBACK out, with the grounds. Pure.
 
 Harm is looked for at every look, with tests that stay valid while one keeps looking; ``spec.alpha`` is the chance of a
-false rollback over the whole rollout, split evenly over ``TESTS``. Absolute guardrails stand beside them. Promotion needs
-a proof of its own: that even in the worst case still plausible, the next step spoils no more than ``spec.harm_budget``
-of all requests: next share × upper bound of the extra error rate. So a small step needs little proof and a large
-one needs more. Too little evidence is HOLD, never a silent pass.
+false rollback over the whole rollout, split evenly over ``TESTS``. Absolute guardrails stand beside them. Promotion
+needs a proof of its own: that even in the worst case still plausible, the next step spoils no more than
+``spec.harm_budget`` of all requests: next share × upper bound of the extra error rate. So a small step needs little
+proof and a large one needs more. Too little evidence is HOLD, never a silent pass.
 """
 
 from __future__ import annotations

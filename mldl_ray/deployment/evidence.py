@@ -1,11 +1,13 @@
 """Tests on counts that stay valid however often one looks. Pure; what they lead to is decided in ``decide``.
 
-Each is a nonnegative supermartingale under its null hypothesis (or the set of nulls that such a one has not rejected), so
-by Ville's inequality the chance that it *ever* reaches 1/alpha is at most alpha. Looking at every request costs nothing.
+Each is a nonnegative supermartingale under its null hypothesis (or the set of nulls that such a one has not
+rejected), so by Ville's inequality the chance that it *ever* reaches 1/alpha is at most alpha. Looking at every request
+costs nothing.
 
 Sources: Ville (1939); Robbins, *Statistical methods related to the law of the iterated logarithm* (1970), for the beta
-mixture; Howard & Ramdas, *Sequential estimation of quantiles* (Bernoulli 2022); Lindon & Malek, *Anytime-valid inference
-for multinomial count data* (NeurIPS 2022, arXiv:2011.03567), for "an error is the candidate's with probability w".
+mixture; Howard & Ramdas, *Sequential estimation of quantiles* (Bernoulli 2022); Lindon & Malek, *Anytime-valid
+inference for multinomial count data* (NeurIPS 2022, arXiv:2011.03567), for "an error is the candidate's with
+probability w".
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ def harm_e_value(splits: Iterable[Split]) -> float:
     splits (the steps of a canary); their likelihood ratios multiply.
 
     ``share`` must be at least the probability that a request is the candidate's: a larger one only makes the test more
-    careful, because each factor falls as the share rises. So callers pass the larger of the intended and the observed one.
+    careful, because each factor falls as the share rises. So callers pass the larger of the intended and the observed
+    one.
 
     Args:
         splits: One per epoch of the route table.

@@ -74,7 +74,8 @@ def route_table(
         return None
     share = candidate_share(deployment)
     arms = [Arm(version=endpoint.stable, manifest=manifests[endpoint.stable], share=1 - share)]
-    shadow, warm = None, ()
+    shadow: Arm | None = None
+    warm: tuple[Arm, ...] = ()
     if deployment is not None:
         mine = Arm(
             version=deployment.version,
