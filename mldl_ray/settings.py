@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from contracts.errors import Incompatible
 from contracts.specs import CrossValidation, Hpo, RollbackCause, Words
@@ -57,11 +57,20 @@ class FairnessDefaults(Words):
 class DeploymentDefaults(Words):
     """How a rollout proceeds when its spec does not say."""
 
-    canary_steps: tuple[float, ...] = (5, 25, 50, 100)
+    canary_steps: tuple[float, ...] = Field(
+        default=(5.0, 25.0, 50.0, 100.0), description="Percent of the sticky keys, rising, the last is 100."
+    )
     promotion_window: float = Field(default=3600, gt=0, description="Seconds a step lasts at most.")
     bake_window: float = Field(default=600, ge=0, description="Seconds the old version stays warm at 100%.")
     rollback_on: tuple[RollbackCause, ...] = ("metric_drop", "drift_spike", "violation")
     tick_s: float = Field(default=0.25, gt=0, description="Between two looks of the reconcile loop.")
+
+    @model_validator(mode="after")
+    def _steps_rise(self) -> Self:
+        steps = list(self.canary_steps)
+        if not steps or steps != sorted(set(steps)) or steps[0] <= 0 or steps[-1] != 100:
+            raise ValueError(f"canary_steps {steps} must rise and end at 100")
+        return self
 
 
 class MonitoringDefaults(Words):
@@ -109,7 +118,8 @@ class Settings(Words):
     @property
     def url(self) -> str:
         """Give the address of the HTTP surface."""
-        return f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
 
 
 def load_defaults(text: str) -> Defaults:
@@ -131,18 +141,21 @@ def load_defaults(text: str) -> Defaults:
         return Defaults.model_validate(document.get("mldl") or {})
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Incompatible(f"configuration mldl.{where}: {first['msg']}", {"field": where}) from error
+        where = ".".join(["mldl", *map(str, first["loc"])])
+        raise Incompatible(f"configuration {where}: {first['msg']}", {"field": where}) from error
 
 
 def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
     """Read the settings of this process; keyword arguments win over everything.
 
+    Raises:
+        Incompatible: A value out of range or of the wrong type, or a configuration file that cannot be read.
+
     >>> load_settings({"MLDL_HOME": "/tmp/m"}).journal_url
     'sqlite:////tmp/m/journal.db'
     """
     environment = os.environ if environment is None else environment
-    home = Path(overrides.pop("home", None) or environment.get("MLDL_HOME") or Path.home() / ".mldl").absolute()
+    home = Path(overrides.pop("home", None) or environment.get("MLDL_HOME") or "~/.mldl").expanduser().absolute()
     values: dict[str, Any] = {
         "home": home,
         "journal_url": environment.get("MLDL_JOURNAL_URL", f"sqlite:///{home / 'journal.db'}"),
@@ -157,8 +170,11 @@ def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any
             values["mldl"] = load_defaults(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise Incompatible(f"MLDL_CONFIG names {path}, which cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise Incompatible(f"MLDL_CONFIG names {path}, which is not UTF-8 text: {error}") from error
     try:
         return Settings.model_validate(values | {k: v for k, v in overrides.items() if v is not None})
     except ValidationError as error:
         first = error.errors()[0]
-        raise Incompatible(f"setting {first['loc'][0]}: {first['msg']} (got {first['input']!r})") from error
+        where = ".".join(map(str, first["loc"]))
+        raise Incompatible(f"setting {where}: {first['msg']} (got {first['input']!r})", {"field": where}) from error
