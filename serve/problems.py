@@ -1,4 +1,4 @@
-"""Errors as ``application/problem+json`` (RFC 9457). Not here: which error a situation is; ``contracts.errors`` says."""
+"""Errors as ``application/problem+json`` (RFC 9457). Which error a situation is, ``contracts.errors`` says."""
 
 from __future__ import annotations
 

@@ -1,0 +1,241 @@
+"""Bodies and answers of the HTTP surface that are not records themselves; what the journal keeps is in ``records``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from contracts.access import Role
+from contracts.records import Deployment, DeploymentState, Impact, JobState, Policy
+from contracts.specs import DataRef, DeploymentSpec, Json, ModelKey, Name, Reason, Words
+
+
+class Problem(Words):
+    """An error (RFC 9457). ``code`` is stable; ``detail`` is for a person; ``facts`` are for a program."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str = ""
+    facts: Json = Field(default_factory=dict)
+
+
+class Component(Words):
+    """How one part of the system is."""
+
+    status: Literal["ok", "slow", "failed"]
+    detail: str | None = None
+
+
+class Health(Words):
+    """How the system is; ``degraded`` when a component failed."""
+
+    status: Literal["ok", "degraded"]
+    version: str
+    components: dict[str, Component]
+    adapters: dict[str, str] = Field(description="Family → ``available``, or why not.")
+
+
+class Why(Words):
+    """The reason of a change that needs nothing else."""
+
+    reason: Reason
+
+
+class JobAccepted(Words):
+    """A training job that was recorded and will run."""
+
+    job_id: str
+    status: JobState
+
+
+class EvaluateRequest(Words):
+    """Which model to judge, on which rows (its own held-out rows when absent)."""
+
+    job_id: Name | None = None
+    model_key: ModelKey | None = None
+    version: str | None = Field(default=None, max_length=64)
+    data: DataRef | None = None
+    metrics: tuple[str, ...] = Field(default=(), description="The task's own when empty.")
+
+    @model_validator(mode="after")
+    def _one_model(self) -> Self:
+        if (self.job_id is None) == (self.model_key is None) or (self.model_key is None) != (self.version is None):
+            raise ValueError("give exactly one of job_id, or model_key with version")
+        return self
+
+
+class RegisterRequest(Words):
+    """Which job's model becomes a version."""
+
+    job_id: Name
+    tags: tuple[str, ...] = ()
+    reason: Reason
+
+
+class ApproveRequest(Words):
+    """One person's word on a version."""
+
+    decision: Literal["approved", "rejected"] = "approved"
+    reason: Reason
+
+
+class DeployRequest(Words):
+    """Which version should serve, and how it gets there."""
+
+    model_key: ModelKey
+    version: str = Field(min_length=1, max_length=64)
+    spec: DeploymentSpec = DeploymentSpec()
+    reason: str = Field(default="", max_length=2000)
+
+
+class DeploymentAccepted(Words):
+    """A deployment that was recorded and will proceed."""
+
+    deployment_id: str
+    status: DeploymentState
+
+
+class DeploymentView(Deployment):
+    """A deployment as readers see it."""
+
+    candidate: str = Field(description="The version on its way.")
+    traffic: dict[str, float] = Field(description="Intended share of requests per version, 0–1, now.")
+
+
+class PromoteRequest(Words):
+    """Send a rollout on, to its next step or to a percentage."""
+
+    deployment_id: Name
+    to_pct: float | None = Field(default=None, gt=0, le=100)
+    reason: Reason
+
+
+class RollbackRequest(Words):
+    """What to go back to: a snapshot of everything, or what served before one deployment."""
+
+    snapshot_id: Name | None = None
+    deployment_id: Name | None = None
+    reason: Reason
+    dry_run: bool = Field(default=False, description="Only say what would change.")
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if (self.snapshot_id is None) == (self.deployment_id is None):
+            raise ValueError("give exactly one of snapshot_id or deployment_id")
+        return self
+
+
+class Rollback(Words):
+    """What a rollback changes, or would change when it was not ``applied``."""
+
+    snapshot_id: str | None = None
+    deployment_id: str | None = None
+    position: int | None = Field(default=None, description="Of the snapshot, in the journal.")
+    impacts: tuple[Impact, ...] = ()
+    risk: Literal["none", "low", "medium", "high"] = "none"
+    risk_reasons: tuple[str, ...] = ()
+    missing_artifacts: tuple[str, ...] = ()
+    applied: bool = False
+
+
+class PredictRequest(Words):
+    """Rows to answer: records by feature name, or rows in the order of the features."""
+
+    inputs: tuple[Json | tuple[Any, ...], ...]
+    keys: tuple[str, ...] | None = Field(default=None, description="Sticky key per row; the header's when absent.")
+
+
+class PredictAnswer(Words):
+    """One prediction per row, and who answered."""
+
+    model_config = ConfigDict(extra="allow")
+
+    predictions: tuple[Any, ...]
+    model_version: str
+    request_id: str
+
+
+class Label(Words):
+    """What turned out to be true for a prediction."""
+
+    request_id: str = Field(min_length=1, max_length=255)
+    label: str | int | float | bool
+
+
+class FeedbackRequest(Words):
+    """Labels that became known."""
+
+    items: tuple[Label, ...] = Field(min_length=1, max_length=10_000)
+
+
+class FeedbackAnswer(Words):
+    """How many labels met a prediction that is still in the window."""
+
+    accepted: int
+    unknown: int
+
+
+class DatasetRequest(Words):
+    """Rows to register under a name."""
+
+    data: DataRef
+    dataset_id: Name | None = Field(default=None, description="The file's name when absent.")
+    reason: str = Field(default="", max_length=2000)
+
+
+class PolicyRequest(Words):
+    """A policy that replaces the one in force."""
+
+    policy: Policy
+    reason: Reason
+
+
+class KeyRequest(Words):
+    """A new bearer key."""
+
+    name: Name
+    role: Role
+
+
+class KeyView(Words):
+    """A bearer key, without its secret."""
+
+    key_id: str
+    name: str
+    role: str
+    created_at_s: float
+    revoked: bool = False
+
+
+class KeyMade(KeyView):
+    """A new bearer key; the secret is said once and stored nowhere."""
+
+    secret: str
+
+
+class AuditEntry(Words):
+    """One line of the journal: who did what, when, to what, why."""
+
+    position: int
+    at_s: float
+    actor: str
+    type: str
+    subject: str
+    reason: str
+
+
+class EndpointView(Words):
+    """What serves a model_key now."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model_key: str
+    stable: str | None
+    epoch: int
+    replicas: int
+    applied: bool = Field(description="Every live replica has the current route table.")
+    app_state: str

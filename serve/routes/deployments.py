@@ -1,0 +1,93 @@
+"""Deployments, and what serves now. A prediction itself is answered by its endpoint, not here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header
+
+from contracts.errors import NotFound, Unavailable
+from contracts.http import (
+    DeploymentAccepted,
+    DeploymentView,
+    DeployRequest,
+    EndpointView,
+    PredictAnswer,
+    PredictRequest,
+    PromoteRequest,
+)
+from contracts.records import Deployment
+from serve.access import Deployer, Predictor, Reader
+from serve.calls import ActorsOf, OnceOf, StrictRoute
+from serve.routes import IdInPath, KeyFilter, KeyInPath, Limit
+
+router = APIRouter(tags=["deployments"], route_class=StrictRoute)
+_PREDICT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/PredictRequest"}}},
+    }
+}
+
+
+@router.post("/deploy", status_code=202, response_model=DeploymentAccepted)
+def deploy(body: DeployRequest, actors: ActorsOf, caller: Deployer, once: OnceOf) -> Any:
+    """Have a version serve: directly when it is the first, otherwise by canary, shadow or blue/green."""
+    found: Deployment = actors.deployments.deploy(
+        body.model_key, body.version, body.spec, by=caller.name, reason=body.reason, once=once
+    )
+    return DeploymentAccepted(deployment_id=found.deployment_id, status=found.status)
+
+
+@router.get("/deployments", response_model=list[DeploymentView])
+def deployments(actors: ActorsOf, _: Reader, model_key: KeyFilter = None, limit: Limit = 50) -> Any:
+    """List deployments, newest first."""
+    return [as_view(found) for found in actors.deployments.deployments(model_key=model_key, limit=limit)]
+
+
+@router.get("/deployments/{deployment_id}", response_model=DeploymentView)
+def deployment(deployment_id: IdInPath, actors: ActorsOf, _: Reader) -> Any:
+    """Show a deployment: its step and traffic, and every decision with its grounds."""
+    return as_view(actors.deployments.deployment(deployment_id))
+
+
+@router.post("/canary/promote", response_model=DeploymentView)
+def promote(body: PromoteRequest, actors: ActorsOf, caller: Deployer, once: OnceOf) -> Any:
+    """Send a rollout on by a person's decision: to its next step, or to a percentage."""
+    found = actors.deployments.promote(
+        body.deployment_id, to_pct=body.to_pct, reason=body.reason, by=caller.name, once=once
+    )
+    return as_view(found)
+
+
+@router.get("/endpoints", response_model=list[EndpointView])
+def endpoints(actors: ActorsOf, _: Reader) -> Any:
+    """List what serves now, and whether every replica has the current route table."""
+    return actors.deployments.endpoints()
+
+
+@router.post("/predict/{model_key}", response_model=PredictAnswer, openapi_extra=_PREDICT_BODY)
+def predict(
+    model_key: KeyInPath,
+    actors: ActorsOf,
+    _: Predictor,
+    x_mldl_key: Annotated[
+        str | None, Header(description="Sticky key: its version stays the same in a rollout.")
+    ] = None,
+) -> Any:
+    """Predict. A model_key that serves has an endpoint of its own at this path; only others come here."""
+    del x_mldl_key
+    document = actors.journal.read("endpoint", model_key)
+    if document is not None and document.body is not None and document.body.get("stable"):
+        raise Unavailable(f"the endpoint of {model_key} is starting; try again in a moment", {"model_key": model_key})
+    raise NotFound(f"no version of {model_key} serves; register one, then POST /deploy", {"model_key": model_key})
+
+
+def as_view(found: Deployment) -> DeploymentView:
+    """Add what readers ask first: which version is on its way, and where the traffic is."""
+    traffic = found.history[-1].traffic if found.history else {}
+    return DeploymentView(**dict(found), candidate=found.version, traffic=traffic)
+
+
+SCHEMAS = (PredictRequest,)
+"""Bodies that the OpenAPI document describes and no route here reads."""

@@ -1,0 +1,66 @@
+"""Live figures, labels and alerts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from fastapi.responses import PlainTextResponse
+
+from contracts.http import FeedbackAnswer, FeedbackRequest, Why
+from contracts.records import Alert
+from contracts.specs import Json
+from serve.access import Deployer, Predictor, Reader
+from serve.calls import ActorsOf, OnceOf, StrictRoute
+from serve.routes import IdInPath, KeyFilter, Limit
+
+router = APIRouter(tags=["monitoring"], route_class=StrictRoute)
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@router.post("/feedback", response_model=FeedbackAnswer)
+def feedback(body: FeedbackRequest, actors: ActorsOf, _: Predictor) -> Any:
+    """Tell what turned out to be true for predictions, by their request_id."""
+    return actors.monitor.feedback([item.model_dump() for item in body.items])
+
+
+@router.get("/metrics/live", response_model=Json)
+def live(actors: ActorsOf, _: Reader) -> Any:
+    """Show rates, latencies, errors, accuracy, calibration and cost per endpoint and version, and the KPIs."""
+    return actors.monitor.live()
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+def prometheus(actors: ActorsOf, _: Reader) -> Any:
+    """Show the same in Prometheus' text format."""
+    return PlainTextResponse(actors.monitor.prometheus(), media_type=PROMETHEUS)
+
+
+@router.get("/alerts", response_model=list[Alert])
+def alerts(
+    actors: ActorsOf,
+    _: Reader,
+    status: Annotated[Literal["open", "acknowledged", "resolved"] | None, Query()] = None,
+    model_key: KeyFilter = None,
+    limit: Limit = 100,
+) -> Any:
+    """List alerts, newest first."""
+    return actors.monitor.alerts(status=status, model_key=model_key, limit=limit)
+
+
+@router.get("/alerts/{alert_id}", response_model=Alert)
+def alert(alert_id: IdInPath, actors: ActorsOf, _: Reader) -> Any:
+    """Show an alert with its evidence."""
+    return actors.monitor.alert(alert_id)
+
+
+@router.post("/alerts/{alert_id}/acknowledge", response_model=Alert)
+def acknowledge(alert_id: IdInPath, body: Why, actors: ActorsOf, caller: Deployer, once: OnceOf) -> Any:
+    """Say that somebody looks after an alert."""
+    return actors.monitor.acknowledge(alert_id, reason=body.reason, by=caller.name, once=once)
+
+
+@router.post("/alerts/{alert_id}/resolve", response_model=Alert)
+def resolve(alert_id: IdInPath, body: Why, actors: ActorsOf, caller: Deployer, once: OnceOf) -> Any:
+    """Close an alert; the same cause opens a new one."""
+    return actors.monitor.resolve(alert_id, reason=body.reason, by=caller.name, once=once)

@@ -1,0 +1,140 @@
+"""Registered versions: search, approvals, cards, and the policy that deployments are held to."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse
+
+from contracts.errors import Incompatible, NotFound
+from contracts.http import ApproveRequest, PolicyRequest, RegisterRequest
+from contracts.records import Approval, Policy, TrainedBundle, VersionView
+from contracts.specs import Task
+from serve.access import Admin, Approver, Reader, Registrar
+from serve.calls import ActorsOf, OnceOf, StrictRoute
+from serve.routes import KeyFilter, KeyInPath, Limit, VersionInPath
+
+router = APIRouter(tags=["registry"], route_class=StrictRoute)
+Bounds = Annotated[list[str], Query(description="`metric:least`, as in `auroc:0.9`; all must hold.", max_length=20)]
+Tags = Annotated[list[str], Query(max_length=20)]
+
+
+@router.post("/register", status_code=201, response_model=TrainedBundle)
+def register(body: RegisterRequest, actors: ActorsOf, caller: Registrar, once: OnceOf) -> Any:
+    """Make a job's model a version; its number says what changed."""
+    return actors.registry.register(body.job_id, tags=body.tags, reason=body.reason, by=caller.name, once=once)
+
+
+@router.get("/registry", response_model=list[VersionView])
+def search(
+    actors: ActorsOf,
+    _: Reader,
+    model_key: KeyFilter = None,
+    task: Task | None = None,
+    family: Annotated[str | None, Query(max_length=128)] = None,
+    tag: Tags = [],  # noqa: B006  # FastAPI reads the default and copies it for each call
+    min_metric: Bounds = [],  # noqa: B006  # the same
+    approved: bool | None = None,
+    text: Annotated[str | None, Query(max_length=200)] = None,
+    after: Annotated[str, Query(max_length=300, description="`model_key@version` of the last one seen.")] = "",
+    limit: Limit = 50,
+) -> Any:
+    """Search versions by key, task, family, tags, metrics, approval or words."""
+    return actors.registry.search(
+        model_key=model_key,
+        task=task,
+        family=family,
+        tags=tuple(tag),
+        min_metrics=least_metrics(min_metric) or None,
+        approved=approved,
+        text=text,
+        after=after,
+        limit=limit,
+    )
+
+
+@router.get("/registry/{model_key}", response_model=list[VersionView])
+def versions(
+    model_key: KeyInPath,
+    actors: ActorsOf,
+    _: Reader,
+    after: Annotated[str, Query(max_length=300)] = "",
+    limit: Limit = 50,
+) -> Any:
+    """List the versions of one model."""
+    found = actors.registry.search(model_key=model_key, after=after, limit=limit)
+    if not found and not after:
+        raise NotFound(f"there is no model {model_key}; GET /registry lists what there is", {"model_key": model_key})
+    return found
+
+
+@router.get("/registry/{model_key}/{version}", response_model=VersionView)
+def view(
+    model_key: KeyInPath,
+    version: VersionInPath,
+    actors: ActorsOf,
+    _: Reader,
+    as_of_s: Annotated[float | None, Query(ge=0, le=1e11, description="As it was then, Unix seconds.")] = None,
+) -> Any:
+    """Show a version with its approvals and lineage."""
+    return actors.registry.view(model_key, version, as_of_s=as_of_s)
+
+
+@router.get("/registry/{model_key}/{version}/card", response_class=HTMLResponse)
+def card(model_key: KeyInPath, version: VersionInPath, actors: ActorsOf, _: Reader) -> Any:
+    """Show a version's card: what it is for, how good it is and for whom, as a page."""
+    policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
+    return HTMLResponse(actors.registry.card(model_key, version), headers=policy)
+
+
+@router.post("/registry/{model_key}/{version}/approvals", status_code=201, response_model=Approval)
+def approve(
+    model_key: KeyInPath,
+    version: VersionInPath,
+    body: ApproveRequest,
+    actors: ActorsOf,
+    caller: Approver,
+    once: OnceOf,
+) -> Any:
+    """Approve or reject a version, as one of the people whose word the policy asks for."""
+    return actors.registry.approve(
+        model_key,
+        version,
+        decision=body.decision,
+        reason=body.reason,
+        by=caller.name,
+        role=caller.role,
+        once=once,
+    )
+
+
+@router.get("/policy", response_model=Policy)
+def policy(actors: ActorsOf, _: Reader) -> Any:
+    """Show what must hold before a version may be deployed."""
+    return actors.registry.policy()
+
+
+@router.put("/policy", response_model=Policy)
+def set_policy(body: PolicyRequest, actors: ActorsOf, caller: Admin, once: OnceOf) -> Any:
+    """Replace the policy."""
+    return actors.registry.set_policy(body.policy, reason=body.reason, by=caller.name, once=once)
+
+
+def least_metrics(bounds: list[str]) -> dict[str, float]:
+    """Read lower bounds of metrics.
+
+    Raises:
+        Incompatible: One is not ``metric:number``.
+
+    >>> least_metrics(["auroc:0.9", "f1:.5"])
+    {'auroc': 0.9, 'f1': 0.5}
+    """
+    found = {}
+    for bound in bounds:
+        match = re.fullmatch(r"([A-Za-z0-9_]{1,64}):(-?\d{0,15}\.?\d{1,15})", bound)
+        if match is None:
+            raise Incompatible(f"min_metric {bound[:100]!r} is not metric:number, as in auroc:0.9")
+        found[match[1]] = float(match[2])
+    return found
