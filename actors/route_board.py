@@ -53,12 +53,17 @@ class RouteBoard:
         with self._lock:
             return self._slot(model_key).table
 
-    async def watch(self, model_key: str, replica_id: str, applied_epoch: int, drained: bool) -> RouteTable | None:
-        """Wait for a table newer than ``applied_epoch``, ``PARK_S`` at most; None when there is none."""
+    def acknowledge(self, model_key: str, replica_id: str, applied_epoch: int, drained: bool) -> _Slot:
+        """Note what a replica has applied, and that it lives; wake whoever waits for that."""
         with self._lock:
             slot = self._slot(model_key)
             slot.replicas[replica_id] = _Replica(time.monotonic(), applied_epoch, drained)
             self._wake(slot)
+        return slot
+
+    async def watch(self, model_key: str, replica_id: str, applied_epoch: int, drained: bool) -> RouteTable | None:
+        """Wait for a table newer than ``applied_epoch``, ``PARK_S`` at most; None when there is none."""
+        slot = self.acknowledge(model_key, replica_id, applied_epoch, drained)
         deadline = time.monotonic() + PARK_S
         while (left_s := deadline - time.monotonic()) > 0:
             event = asyncio.Event()

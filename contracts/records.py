@@ -9,6 +9,14 @@ from pydantic import Field
 from contracts.specs import DeploymentSpec, JobSpec, Json, ModelSpec, Words
 
 
+class ReliabilityBin(Words):
+    """Rows whose stated confidence lies close together, and how often the stated class was right."""
+
+    confidence: float
+    accuracy: float
+    rows: int
+
+
 class Calibration(Words):
     """How far stated confidence is from observed accuracy, after the named method was applied."""
 
@@ -16,6 +24,7 @@ class Calibration(Words):
     method: str = "none"
     ece_debiased: float | None = Field(default=None, description="Equal-mass, sampling bias removed.")
     ece_uncalibrated: float | None = None
+    reliability: tuple[ReliabilityBin, ...] = Field(default=(), description="The bins of the ECE that have rows.")
 
 
 class Fairness(Words):
@@ -25,6 +34,11 @@ class Fairness(Words):
     groups: tuple[str, ...] = ()
     by_group: dict[str, dict[str, Any]] = Field(default_factory=dict)
     equalized_odds: float | None = None
+    by_column: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="Largest differences within each sensitive column, and within pairs of them."
+    )
+    selected: str | None = Field(default=None, description="The class that counts as selected; none for regression.")
+    left_out: dict[str, str] = Field(default_factory=dict, description="Column → which groups are not judged, and why.")
 
 
 class Robustness(Words):
@@ -33,6 +47,8 @@ class Robustness(Words):
     noise_sensitivity: float | None = None
     noise: dict[str, float] = Field(default_factory=dict, description="Score by sigma, in training-SD units.")
     clean: float | None = None
+    metric: str | None = Field(default=None, description="The metric that all these scores are of.")
+    missing: dict[str, float] = Field(default_factory=dict, description="Score by share of values knocked out.")
 
 
 class Lineage(Words):
@@ -70,6 +86,7 @@ class Evaluation(Words):
     fairness: Fairness = Fairness()
     robustness: Robustness = Robustness()
     created_at: str = ""
+    left_out: dict[str, str] = Field(default_factory=dict, description="Figure that was asked for → why it is not here.")
 
 
 class ServingForm(Words):
@@ -288,6 +305,7 @@ class Endpoint(Words):
     epoch: int = 0
     salt: str
     replicas: int = 1
+    keys_digest: str = Field(default="", description="Of the API keys that the route table carries.")
 
 
 class Alert(Words):

@@ -8,9 +8,11 @@ talks to last month's actor unknowingly.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import httpx
 import ray
 
 from actors.bridges import Bridges
@@ -22,15 +24,19 @@ from actors.monitor import Monitor
 from actors.registry import Registry
 from actors.snapshot_store import SnapshotStore
 from contracts.errors import Unavailable
+from mldl_ray.access import ApiKeys
 from mldl_ray.blobs import open_blobs
 from mldl_ray.bridges.governance import EmbeddedGovernance
 from mldl_ray.clock import SystemClock
 from mldl_ray.compose import CODE_VERSION
 from mldl_ray.settings import Settings
-from serve.api import Actors
+from serve.api import Actors, build_app
 from serve.backend import RayServeBackend
+from serve.control_plane import control_plane_running, run_control_plane, start_http
 
 READY_TIMEOUT_S = 60.0
+HTTP_TIMEOUT_S = 60.0
+POLL_S = 0.1
 
 
 class _Versioned:
@@ -134,9 +140,45 @@ def ensure(settings: Settings) -> Iterator[str]:
         yield resident.name
 
 
+def ensure_http(settings: Settings) -> bool:
+    """Have Serve listen and the control plane answer; say whether anything had to be started.
+
+    Raises:
+        Unavailable: It did not answer in time.
+    """
+    if control_plane_running():
+        return False
+    start_http(settings)
+    run_control_plane(lambda: build_app(remote_actors(), settings))
+    deadline = time.monotonic() + HTTP_TIMEOUT_S
+    while not _answers(settings):
+        if time.monotonic() > deadline:
+            raise Unavailable(f"nothing answered at {settings.url} within {HTTP_TIMEOUT_S:g} s; is the port free?")
+        time.sleep(POLL_S)
+    return True
+
+
+def ensure_first_key(settings: Settings) -> str | None:
+    """Make an admin key where keys are required and there is none yet; give its secret, this once."""
+    keys = ApiKeys(RemoteJournal(), SystemClock())
+    if not settings.keys_required or keys.roles():
+        return None
+    _, secret = keys.create("admin", "admin", by="mldl up")
+    Remote("deployments").keys_changed()
+    return secret
+
+
 def remote_actors() -> Actors:
-    """Give every resident as a plain object to call."""
-    return Actors(**{resident.name: Remote(resident.name) for resident in RESIDENTS})
+    """Give every resident as a plain object to call; the journal as its port."""
+    others = {resident.name: Remote(resident.name) for resident in RESIDENTS if resident.name != "journal"}
+    return Actors(journal=RemoteJournal(), **others)
+
+
+def _answers(settings: Settings) -> bool:
+    try:
+        return httpx.get(f"{settings.url}/api/mldl/v1/health", timeout=10).is_success
+    except httpx.TransportError:
+        return False
 
 
 def _current(resident: Resident) -> bool:

@@ -26,7 +26,7 @@ def serve_environment(settings: Settings) -> dict[str, str]:
     >>> serve_environment(load_settings({}, port=9000))["RAY_SERVE_HAPROXY_STATS_PORT"]
     '9002'
     """
-    folder = f"/tmp/mldl-haproxy-{settings.port}"  # noqa: S108  # a socket path: short, and one per HTTP port
+    folder = f"/tmp/mldl-haproxy-{settings.port}"  # a socket path: short, and one per HTTP port
     values = {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",

@@ -1,0 +1,307 @@
+"""Deployments: what people ask for, and the loop that makes it so.
+
+What survives a restart: everything, because goals and steps are in the journal. What does not: the latest HOLD verdicts
+and the list of live replicas; both are back within seconds. The rules are in ``mldl_ray.deployment``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from actors.reconciler import Reconciler, Watcher
+from actors.route_board import RouteBoard
+from contracts.errors import Conflict, Incompatible, NotFound, Unavailable
+from contracts.events import Fact
+from contracts.ports import Clock, Document, Journal, Once, ServingBackend, endpoint_app
+from contracts.records import Change, Deployment, Endpoint, TrainedBundle
+from contracts.routing import RouteTable
+from contracts.specs import DeploymentSpec, Json
+from mldl_ray.bridges.governance import EmbeddedGovernance
+from mldl_ray.deployment.advance import Move, promote, roll_back
+from mldl_ray.deployment.plan import steps_of, strategy_of
+from mldl_ray.ids import new_id
+from mldl_ray.journal.documents import first_answer, load, write
+from mldl_ray.registry.catalog import Catalog
+from mldl_ray.settings import Settings
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Decide = Callable[[Endpoint, Deployment], Move]
+
+
+class DeploymentManager:
+    """Keep every endpoint's traffic at what the journal says it should be.
+
+    A plain class: tests build it directly, ``compose`` wraps it as a detached actor. It holds nothing that the
+    journal lacks, so a restart at any line loses nothing. The verbs only write the goal; the loop acts on it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        journal: Journal,
+        backend: ServingBackend,
+        monitor: Watcher,
+        governance: EmbeddedGovernance,
+        clock: Clock,
+        *,
+        autostart: bool = False,
+    ) -> None:
+        self._settings, self._journal, self._backend = settings, journal, backend
+        self._governance, self._clock = governance, clock
+        self._catalog, self._board = Catalog(journal), RouteBoard()
+        self.reconciler = Reconciler(
+            journal, backend, monitor, self._board, clock, keys_required=settings.keys_required
+        )
+        self._turns = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._loop_task = asyncio.get_running_loop().create_task(self._run()) if autostart else None
+
+    # What people ask for
+
+    async def deploy(
+        self,
+        model_key: str,
+        version: str,
+        spec: DeploymentSpec,
+        *,
+        by: str,
+        reason: str = "",
+        once: Once | None = None,
+    ) -> Deployment:
+        """Have a version take over an endpoint, as its spec says; the answer is the goal, not its end.
+
+        Raises:
+            NotFound: No such version.
+            Conflict: Policy forbids it (the reasons are listed), it serves already, or another rollout is live.
+        """
+        return await self._acting(lambda: self._deploy(model_key, version, spec, by, reason, once))
+
+    async def promote(
+        self, deployment_id: str, *, to_pct: float | None = None, reason: str, by: str, once: Once | None = None
+    ) -> Deployment:
+        """Go on without waiting for the evidence.
+
+        Raises:
+            Conflict: It is not between steps, or has no such step.
+        """
+
+        def move(endpoint: Endpoint, deployment: Deployment) -> Move:
+            return promote(endpoint, deployment, to_pct, now_s=self._clock.now_s(), actor=by, reason=reason)
+
+        return await self._acting(lambda: self._by_hand(deployment_id, move, once))
+
+    async def rollback(self, deployment_id: str, *, reason: str, by: str, once: Once | None = None) -> Deployment:
+        """Give all traffic back to the version before. Policy is never asked: a way back is always open.
+
+        Raises:
+            Conflict: There is nothing of it to roll back.
+        """
+
+        def move(endpoint: Endpoint, deployment: Deployment) -> Move:
+            return roll_back(endpoint, deployment, now_s=self._clock.now_s(), actor=by, reason=reason)
+
+        return await self._acting(lambda: self._by_hand(deployment_id, move, once))
+
+    async def keys_changed(self) -> None:
+        """Send every endpoint the API keys that are valid now."""
+        await self._acting(self.reconciler.publish)
+
+    # What people see
+
+    async def deployment(self, deployment_id: str) -> Deployment:
+        """Give a deployment, with the verdict of this moment last.
+
+        Raises:
+            NotFound: No such deployment.
+        """
+        return await asyncio.to_thread(lambda: self._view(self._known(deployment_id)[0]))
+
+    async def deployments(self, *, model_key: str | None = None, limit: int = 50) -> list[Deployment]:
+        """List deployments, newest first."""
+
+        def find() -> list[Deployment]:
+            found = [Deployment.model_validate(d.body) for d in self._journal.scan("deployment", limit=10_000)]
+            mine = [self._view(d) for d in found if model_key in {None, d.model_key}]
+            return sorted(mine, key=lambda d: d.created_at_s, reverse=True)[:limit]
+
+        return await asyncio.to_thread(find)
+
+    async def endpoints(self) -> list[Json]:
+        """List endpoints: what each should serve, and whether every replica has it."""
+
+        def find() -> list[Json]:
+            states = self._backend.states()
+            goals = [Endpoint.model_validate(d.body) for d in self._journal.scan("endpoint", limit=10_000)]
+            return [
+                goal.model_dump(mode="json", exclude={"salt", "keys_digest"})
+                | {
+                    "applied": self._board.applied(goal.model_key, goal.epoch),
+                    "live_replicas": len(self._board.live(goal.model_key)),
+                    "app_state": states.get(endpoint_app(goal.model_key), "absent"),
+                }
+                for goal in goals
+            ]
+
+        return await asyncio.to_thread(find)
+
+    # What replicas ask
+
+    async def watch(self, model_key: str, replica_id: str, applied_epoch: int, drained: bool) -> RouteTable | None:
+        """Wait for a table newer than the applied one; the call is the replica's acknowledgement and sign of life."""
+        if self._board.table(model_key) is None:
+            await self._acting(self.reconciler.publish)
+        heard = self._board.watch(model_key, replica_id, applied_epoch, drained)
+        self._wake.set()
+        return await heard
+
+    async def acknowledge(self, model_key: str, replica_id: str, applied_epoch: int, drained: bool) -> None:
+        """Hear that a replica applied a table or has nothing left in flight, without waiting."""
+        self._board.acknowledge(model_key, replica_id, applied_epoch, drained)
+        self._wake.set()
+
+    async def wait_epoch(self, model_key: str, epoch: int, timeout_s: float = 30.0) -> bool:
+        """Wait until every live replica has applied an epoch; say whether it came to that."""
+        return await self._board.wait_applied(model_key, epoch, timeout_s)
+
+    # The loop
+
+    async def turn(self) -> bool:
+        """Look at everything once and do what is due; say whether anything moved."""
+        async with self._turns:
+            return await asyncio.to_thread(self.reconciler.turn)
+
+    async def _run(self) -> None:
+        """Turn for ever: soon after something moved or was asked, otherwise every ``tick_s``."""
+        while True:
+            try:
+                if not await self.turn():
+                    await asyncio.wait_for(self._wake.wait(), self._settings.mldl.deployment.tick_s)
+            except TimeoutError:
+                pass
+            except Unavailable as error:
+                log.warning("waiting for another part: %s", error)
+                await asyncio.sleep(self._settings.mldl.deployment.tick_s)
+            except Exception:  # the loop is what keeps traffic right: it reports and goes on
+                log.exception("a turn of the deployment loop failed")
+                await asyncio.sleep(1.0)
+            self._wake.clear()
+
+    async def _acting(self, act: Callable[[], T]) -> T:
+        """Do something that writes between two turns, and have the loop look at once."""
+        async with self._turns:
+            try:
+                return await asyncio.to_thread(act)
+            finally:
+                self._wake.set()
+
+    # Rules of the verbs
+
+    def _deploy(
+        self, model_key: str, version: str, spec: DeploymentSpec, by: str, reason: str, once: Once | None
+    ) -> Deployment:
+        if (known := first_answer(self._journal, once)) is not None:
+            return _deployment_of(known.documents)
+        bundle = self._catalog.bundle(model_key, self._catalog.resolve(model_key, version))
+        self._allowed(bundle, spec, by)
+        endpoint, revision = load(self._journal, "endpoint", model_key, Endpoint)
+        goal = endpoint or Endpoint(model_key=model_key, salt=secrets.token_hex(8), replicas=spec.replicas)
+        self._free(goal, str(bundle.version))
+        asked = self._new_deployment(goal, bundle, spec, by, reason, once)
+        fact = Fact(
+            type="MLDL_DEPLOYMENT_REQUESTED",
+            subject=asked.deployment_id,
+            data={"model_key": model_key, "version": asked.version, "strategy": asked.strategy},
+        )
+        receipt = self._journal.append(
+            [
+                write("endpoint", model_key, revision, goal.model_copy(update={"deployment_id": asked.deployment_id})),
+                write("deployment", asked.deployment_id, 0, asked),
+            ],
+            [fact],
+            actor=by,
+            reason=reason or f"deploy {model_key} {asked.version}",
+            once=once,
+        )
+        return _deployment_of(receipt.documents)
+
+    def _allowed(self, bundle: TrainedBundle, spec: DeploymentSpec, by: str) -> None:
+        if spec.route != "single":
+            raise Incompatible(
+                f"route {spec.route!r} is not served by this release; use 'single'", {"route": spec.route}
+            )
+        if bundle.status != "registered":
+            raise Conflict(f"{bundle.model_key} {bundle.version} is {bundle.status}; it cannot be deployed")
+        compliance = self._governance.check("deploy", bundle)
+        if compliance.allowed:
+            return
+        reasons = list(compliance.reasons)
+        refused = {"model_key": bundle.model_key, "version": bundle.version, "reasons": reasons}
+        fact = Fact(type="MLDL_VIOLATION", subject=bundle.model_key, data={"rule": "policy"} | refused)
+        self._journal.append([], [fact], actor=by, reason="deployment refused by policy")
+        raise Conflict(f"policy forbids deploying {bundle.model_key} {bundle.version}: {'; '.join(reasons)}", refused)
+
+    def _free(self, endpoint: Endpoint, version: str) -> None:
+        if endpoint.deployment_id is not None:
+            raise Conflict(
+                f"deployment {endpoint.deployment_id} of {endpoint.model_key} is still going on; wait for its end, or "
+                "roll it back",
+                {"deployment_id": endpoint.deployment_id},
+            )
+        if endpoint.stable == version:
+            raise Conflict(f"{endpoint.model_key} {version} is what serves already", {"version": version})
+
+    def _new_deployment(
+        self, endpoint: Endpoint, bundle: TrainedBundle, spec: DeploymentSpec, by: str, reason: str, once: Once | None
+    ) -> Deployment:
+        defaults, now_s = self._settings.mldl.deployment, self._clock.now_s()
+        strategy = strategy_of(spec, endpoint.stable)
+        window_s = defaults.promotion_window if spec.promotion_window is None else spec.promotion_window
+        bake_s = defaults.bake_window if spec.bake_window is None else spec.bake_window
+        why = reason or "asked for"
+        return Deployment(
+            deployment_id=new_id("dep", once),
+            model_key=bundle.model_key,
+            version=str(bundle.version),
+            spec=spec,
+            strategy=strategy,
+            status="requested",
+            stable=endpoint.stable,
+            steps=steps_of(spec, defaults, strategy),
+            promotion_window_s=window_s,
+            bake_window_s=bake_s,
+            history=(Change(at_s=now_s, status="requested", traffic={}, actor=by, reason=why),),
+            requested_by=by,
+            created_at_s=now_s,
+        )
+
+    def _by_hand(self, deployment_id: str, decide: Decide, once: Once | None) -> Deployment:
+        if (known := first_answer(self._journal, once)) is not None:
+            return _deployment_of(known.documents)
+        deployment, revision = self._known(deployment_id)
+        endpoint, version = load(self._journal, "endpoint", deployment.model_key, Endpoint)
+        if endpoint is None:
+            raise Conflict(f"endpoint {deployment.model_key} is gone; there is nothing to act on")
+        self.reconciler.commit(decide(endpoint, deployment), version, revision, once)
+        return self._known(deployment_id)[0]
+
+    def _known(self, deployment_id: str) -> tuple[Deployment, int]:
+        found, version = load(self._journal, "deployment", deployment_id, Deployment)
+        if found is None:
+            raise NotFound(f"there is no deployment {deployment_id!r}; list them with GET /deployments")
+        return found, version
+
+    def _view(self, deployment: Deployment) -> Deployment:
+        verdict = self.reconciler.verdicts.get(deployment.deployment_id)
+        if verdict is None or verdict.verdict != "HOLD":
+            return deployment
+        return deployment.model_copy(update={"decisions": (*deployment.decisions, verdict)})
+
+
+def _deployment_of(documents: Sequence[Document]) -> Deployment:
+    body = next(document.body for document in documents if document.kind == "deployment")
+    return Deployment.model_validate(body)

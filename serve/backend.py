@@ -1,0 +1,127 @@
+"""The deployment manager's way to Ray Serve: the only caller of ``serve.run_many`` and ``serve.delete``.
+
+Verbs return at once and are idempotent; what they lead to is seen with ``states``. A running app is never run again,
+because that would restart every replica.
+"""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+from ray import serve as ray_serve
+from ray.serve.exceptions import RayServeException
+from ray.serve.schema import ApplicationStatus
+
+from contracts.errors import Unavailable
+from contracts.ports import AppState, endpoint_app
+from mldl_ray.settings import Settings
+from serve.candidate import Candidate
+from serve.endpoint import Endpoint
+
+PREDICT_PREFIX = "/api/mldl/v1/predict"
+CONTROL_PLANE = "control-plane"
+QUIET = {"enable_access_log": False, "log_level": "INFO"}
+_STATES: dict[ApplicationStatus, AppState] = {
+    ApplicationStatus.NOT_STARTED: "starting",
+    ApplicationStatus.DEPLOYING: "starting",
+    ApplicationStatus.DEPLOY_FAILED: "failed",
+    ApplicationStatus.RUNNING: "running",
+    ApplicationStatus.UNHEALTHY: "running",
+    ApplicationStatus.DELETING: "deleting",
+}
+
+
+class RayServeBackend:
+    """Endpoints and candidates as Serve applications of the running cluster."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def ensure_endpoint(self, model_key: str, replicas: int) -> None:
+        """Have the endpoint app of a model_key run."""
+        run_app(
+            endpoint_deployment(self._settings, model_key, replicas),
+            name=endpoint_app(model_key),
+            route_prefix=f"{PREDICT_PREFIX}/{model_key}",
+        )
+
+    def start_candidate(self, app: str, model_key: str, version: str, manifest: str) -> None:
+        """Have one version run on its own."""
+        run_app(candidate_deployment(self._settings, manifest), name=app, route_prefix=None)
+
+    def delete(self, app: str) -> None:
+        """Have the app drain and go."""
+        try:
+            ray_serve.delete(app, _blocking=False)
+        except RayServeException as error:
+            raise Unavailable(f"Ray Serve did not take the deletion of {app}: {error}") from error
+
+    def states(self) -> dict[str, AppState]:
+        """List our apps and how each is."""
+        return {name: _STATES[app.status] for name, app in _applications().items() if name != CONTROL_PLANE}
+
+    def failure(self, app: str) -> str | None:
+        """Say why an app failed, in Serve's last words."""
+        found = _applications().get(app)
+        if found is None or found.status != ApplicationStatus.DEPLOY_FAILED:
+            return None
+        messages = [found.message, *(deployment.message for deployment in found.deployments.values())]
+        return " ".join(line for text in messages if text for line in text.strip().splitlines()[-3:])
+
+
+def run_app(deployment: Any, *, name: str, route_prefix: str | None) -> None:
+    """Hand an app to Serve and return; one that runs already is left alone."""
+    if name in _applications():
+        return
+    target = ray_serve.RunTarget(deployment, name, route_prefix, external_scaler_enabled=True)
+    ray_serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+
+
+def endpoint_deployment(settings: Settings, model_key: str, replicas: int) -> Any:
+    """Describe the endpoint of a model_key to Serve."""
+
+    @ray_serve.ingress()
+    class Replica(Endpoint):
+        async def __init__(self) -> None:  # type: ignore[misc]  # Serve awaits it: ready means the table is applied
+            Endpoint.__init__(self, settings, model_key, uuid.uuid4().hex[:12])
+            await self.start()
+
+        def __serve_build_asgi_app__(self) -> Any:
+            return self.asgi()
+
+    make: Any = ray_serve.deployment(
+        Replica,
+        name="endpoint",
+        num_replicas=replicas,
+        ray_actor_options={"num_cpus": 0},
+        max_ongoing_requests=1000,
+        health_check_period_s=2,
+        logging_config=QUIET,
+    )
+    return make.bind()
+
+
+def candidate_deployment(settings: Settings, manifest: str) -> Any:
+    """Describe one version on its own to Serve."""
+    make: Any = ray_serve.deployment(
+        Candidate,
+        name="candidate",
+        num_replicas=1,
+        ray_actor_options={"num_cpus": 0},
+        max_ongoing_requests=64,
+        max_queued_requests=256,
+        max_constructor_retry_count=2,
+        graceful_shutdown_wait_loop_s=0.5,
+        graceful_shutdown_timeout_s=5,
+        logging_config=QUIET,
+    )
+    return make.bind(settings.artifact_uri, str(Path(settings.home) / "cache"), manifest)
+
+
+def _applications() -> dict[str, Any]:
+    try:
+        return dict(ray_serve.status().applications)
+    except RayServeException as error:
+        raise Unavailable(f"Ray Serve does not answer: {error}") from error

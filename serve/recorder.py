@@ -1,0 +1,156 @@
+"""What a replica tells the monitor about its predictions: off the request path, bounded, losses counted.
+
+Rows are kept as Python tuples until a flush turns them into Arrow tables, one per version, role and epoch (the format
+is ``contracts.telemetry``). While the monitor is away rows wait; when there are too many the newest are dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import orjson
+import pyarrow as pa
+
+from contracts.errors import Unavailable
+from contracts.telemetry import FEATURE
+from mldl_ray.adapters.encoder import table_of
+from mldl_ray.adapters.schema import InputSchema
+from mldl_ray.adapters.table import LARGEST
+from mldl_ray.serving_form.record import seconds
+
+log = logging.getLogger(__name__)
+Send = Callable[[bytes], Awaitable[None]]
+LARGEST_BATCH_ROWS = 5000
+
+
+class Seen(NamedTuple):
+    """One answered row. ``row`` and ``prediction`` are None when the version failed."""
+
+    request_id: str
+    key: str
+    at_s: float
+    latency_ms: float
+    status: int
+    prediction: Any
+    score: float | None
+    row: Sequence[Any] | None
+
+
+class Group(NamedTuple):
+    """What the rows of one table have in common."""
+
+    version: str
+    role: str
+    epoch: int
+    share: float
+    deployment_id: str
+
+
+class Recorder:
+    """A bounded buffer and its flush. One event loop uses it."""
+
+    def __init__(self, model_key: str, send: Send, *, flush_s: float, most_rows: int) -> None:
+        self._model_key, self._send = model_key, send
+        self._flush_s, self._most_rows = flush_s, most_rows
+        self._rows: dict[Group, list[Seen]] = defaultdict(list)
+        self._schemas: dict[str, InputSchema] = {}
+        self._count, self._lost = 0, 0
+
+    def knows(self, version: str) -> bool:
+        """Say whether the columns of a version are known."""
+        return version in self._schemas
+
+    def describe(self, version: str, schema: InputSchema) -> None:
+        """Say which columns the rows of a version have."""
+        self._schemas[version] = schema
+
+    def add(self, group: Group, seen: Seen) -> None:
+        """Keep one row for the next flush."""
+        if self._count >= self._most_rows:
+            self._lost += 1
+            return
+        self._count += 1
+        self._rows[group].append(seen)
+
+    def lose(self, rows: int) -> None:
+        """Count rows that were dropped before they came here."""
+        self._lost += rows
+
+    async def run(self) -> None:
+        """Flush for ever."""
+        while True:
+            await asyncio.sleep(self._flush_s)
+            try:
+                await self.flush()
+            except Unavailable as error:
+                log.info("telemetry waits: %s", error)
+            except Exception:  # telemetry must never end the loop that carries it; what failed is logged
+                log.exception("a telemetry batch failed")
+
+    async def flush(self) -> None:
+        """Send what is there; what could not be sent stays for the next time."""
+        for group in list(self._rows):
+            while rows := self._rows.get(group):
+                batch, lost = rows[:LARGEST_BATCH_ROWS], self._lost
+                schema = self._schemas.get(group.version)
+                body = await asyncio.to_thread(batch_bytes, self._model_key, group, batch, schema, lost)
+                await self._send(body)
+                del rows[: len(batch)]
+                self._count -= len(batch)
+                self._lost -= lost
+            self._rows.pop(group, None)
+
+
+def batch_bytes(model_key: str, group: Group, rows: Sequence[Seen], schema: InputSchema | None, lost: int) -> bytes:
+    """Write one table as an Arrow IPC stream."""
+    predictions = [None if seen.status != 200 else orjson.dumps(seen.prediction).decode() for seen in rows]
+    columns: dict[str, pa.Array] = {
+        "request_id": pa.array([seen.request_id for seen in rows], pa.string()),
+        "key": pa.array([seen.key for seen in rows], pa.string()),
+        "at_s": pa.array([seen.at_s for seen in rows], pa.float64()),
+        "latency_ms": pa.array([seen.latency_ms for seen in rows], pa.float64()),
+        "status": pa.array([seen.status for seen in rows], pa.int16()),
+        "role": pa.array([group.role] * len(rows), pa.string()),
+        "prediction": pa.array(predictions, pa.string()),
+        "score": pa.array([seen.score for seen in rows], pa.float64()),
+    }
+    if schema is not None:
+        features = table_of(schema, [_typed(schema, seen.row) for seen in rows])
+        columns |= {f"{FEATURE}{name}": features.column(name) for name in schema.names}
+    facts = group._asdict() | {"model_key": model_key, "lost": lost}
+    facts.pop("role")
+    table = pa.table(columns).replace_schema_metadata({name: str(value) for name, value in facts.items()})
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def _typed(schema: InputSchema, row: Sequence[Any] | None) -> list[Any]:
+    """Give a row's values in the types of its columns: callers may send times as text, and booleans as 0 and 1."""
+    if row is None:
+        return [None] * len(schema.columns)
+    return [
+        None if value is None else _READ[column.kind](value) for column, value in zip(schema.columns, row, strict=True)
+    ]
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond every float; the model saw the largest float32, too
+        return LARGEST if value > 0 else -LARGEST
+
+
+def _moment(value: Any) -> Any:
+    return _EPOCH + timedelta(seconds=seconds(value))
+
+
+_READ: dict[str, Callable[[Any], Any]] = {"numeric": _number, "boolean": bool, "categorical": str, "datetime": _moment}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
