@@ -5,7 +5,9 @@ Names load when first used: serving needs only the calibrator, and must not pay 
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,3 +41,17 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+class _Package(ModuleType):
+    """Keeps ``evaluate`` and ``gate`` the functions, although the modules that hold them are named alike.
+
+    Importing a module binds it in its package; without this, what a name means would hang on who imported what first.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        alike = isinstance(value, ModuleType) and _HOMES.get(name) == name
+        super().__setattr__(name, getattr(value, name) if alike else value)
+
+
+sys.modules[__name__].__class__ = _Package

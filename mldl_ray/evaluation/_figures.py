@@ -1,0 +1,156 @@
+"""Arithmetic of every figure, for many weightings of the same rows at once: a bootstrap is then a few matrix products.
+
+Each takes the truth, what the model said (``_rows.Rows``) and ``mass`` of shape ``(b, n)``, and gives ``(b,)``. With a
+single row of ones it is the plain figure. Where a figure is undefined (``metrics`` says where), it may be NaN here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mldl_ray.evaluation.calibration import BINS, top_label
+
+Doubles = npt.NDArray[np.float64]
+Array = npt.NDArray[Any]
+
+SILHOUETTE_ROWS = 2000
+"""A silhouette needs all distances, n²: beyond this many rows it is taken over so many, drawn with a fixed seed."""
+
+_LEAST = float(np.finfo(np.float64).eps)
+
+
+def accuracy(truth: Array, proba: Array, mass: Doubles) -> Doubles:
+    """Share of rows whose most probable class is right."""
+    return _mean(mass, proba.argmax(axis=1) == truth)
+
+
+def f1(truth: Array, proba: Array, mass: Doubles) -> Doubles:
+    """Harmonic mean of precision and recall: 2 tp / (2 tp + fp + fn)."""
+    hit, said, real = _counts(truth, proba, mass)
+    return _over_classes(_ratio(2 * hit, said + real), said + real)
+
+
+def precision(truth: Array, proba: Array, mass: Doubles) -> Doubles:
+    """Of the rows said to be of a class, the share that is; 0 when none is said to be."""
+    hit, said, real = _counts(truth, proba, mass)
+    return _over_classes(_ratio(hit, said), said + real)
+
+
+def recall(truth: Array, proba: Array, mass: Doubles) -> Doubles:
+    """Of the rows of a class, the share said to be."""
+    hit, said, real = _counts(truth, proba, mass)
+    return _over_classes(_ratio(hit, real), said + real)
+
+
+def auroc(truth: Array, proba: Array, mass: Doubles) -> Doubles:
+    """Chance that a row of the class gets a higher probability of it than another row; a tie counts half.
+
+    Two classes: of the last one. More: each against the rest, averaged over the classes that have rows.
+    """
+    k = proba.shape[1]
+    judged = [k - 1] if k == 2 else np.unique(truth).tolist()
+    return np.asarray(np.mean([_auroc_of(truth == c, proba[:, c], mass) for c in judged], axis=0))
+
+
+def _auroc_of(positive: Array, score: Array, mass: Doubles) -> Doubles:
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
+    sorted_mass, is_positive = mass[:, order], positive[order]
+    yes = np.add.reduceat(sorted_mass * is_positive, starts, axis=1)
+    no = np.add.reduceat(sorted_mass * ~is_positive, starts, axis=1)
+    below = no.cumsum(axis=1) - no / 2
+    return _ratio((yes * below).sum(axis=1), yes.sum(axis=1) * no.sum(axis=1))
+
+
+def logloss(truth: Array, proba: Array, mass: Doubles) -> Doubles:
+    """Mean of −log of the probability given to the true class, in nats; probabilities are kept above 2e-16."""
+    return _mean(mass, -np.log(np.clip(proba[np.arange(len(truth)), truth], _LEAST, 1.0)))
+
+
+def brier(truth: Array, proba: Array, mass: Doubles) -> Doubles:
+    """Mean squared distance of probabilities from the truth: of the last of two classes, summed over more than two."""
+    gap = proba - (truth[:, None] == np.arange(proba.shape[1]))
+    return _mean(mass, gap[:, 1] ** 2 if proba.shape[1] == 2 else (gap**2).sum(axis=1))
+
+
+def calibration(truth: Array, proba: Array, mass: Doubles) -> Doubles:
+    """Give 1 − ``calibration.expected_calibration_error`` of the most probable class, so that more is better."""
+    confidence, hit = top_label(proba, truth)
+    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    gaps = mass @ ((confidence - hit)[:, None] * (bins[:, None] == np.arange(BINS)))
+    return np.asarray(1.0 - np.abs(gaps).sum(axis=1) / mass.sum(axis=1))
+
+
+def debiased_ece(truth: Array, proba: Array, mass: Doubles) -> Doubles:
+    """``calibration.debiased_calibration_error`` over the most probable class; mass counts as rows."""
+    p, hit = top_label(proba, truth)
+    if len(p) < 2:
+        return np.zeros(len(mass))
+    edges = np.linspace(0, len(p), max(1, min(BINS, len(p) // 2)) + 1).astype(np.int64)
+    order = np.argsort(p, kind="stable")
+    in_bin = np.repeat(np.arange(len(edges) - 1), np.diff(edges))[:, None] == np.arange(len(edges) - 1)
+    mass = mass[:, order]
+    rows, stated, right = mass @ in_bin, mass @ (p[order, None] * in_bin), mass @ (hit[order, None] * in_bin)
+    rate = _ratio(right, rows)
+    gap = np.abs(_ratio(stated, rows) - rate)
+    squares = (rows * gap**2).sum(axis=1)
+    noise = (rows * rate * (1 - rate) / np.maximum(rows - 1, 1)).sum(axis=1)
+    plain = (rows * gap).sum(axis=1) / mass.sum(axis=1)
+    return np.asarray(plain * np.sqrt(np.maximum(0.0, 1 - np.where(squares > 0, _ratio(noise, squares), 1.0))))
+
+
+def rmse(truth: Array, said: Array, mass: Doubles) -> Doubles:
+    """Root of the mean squared error, in the target's unit."""
+    return np.sqrt(_mean(mass, (truth - said) ** 2))
+
+
+def mae(truth: Array, said: Array, mass: Doubles) -> Doubles:
+    """Mean absolute error, in the target's unit."""
+    return _mean(mass, np.abs(truth - said))
+
+
+def r2(truth: Array, said: Array, mass: Doubles) -> Doubles:
+    """Share of the target's variance that the model explains; below 0 it does worse than the mean."""
+    centred = truth - truth.mean()  # before squaring, so that a large mean costs no digits
+    variance = _mean(mass, centred**2) - _mean(mass, centred) ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):  # a resample of one value: NaN, which is not counted
+        return np.asarray(1.0 - _mean(mass, (truth - said) ** 2) / variance)
+
+
+def silhouette(points: Array, cluster: Array, mass: Doubles) -> Doubles:
+    """Mean of (b − a) / max(a, b): a to the row's own cluster, b to the nearest other one; −1 to 1.
+
+    Resamples weigh the rows' silhouettes and leave the clustering as it is.
+    """
+    from sklearn.metrics import silhouette_samples  # noqa: PLC0415  # scikit-learn loads when first used
+
+    kept = np.arange(len(points))
+    if len(points) > SILHOUETTE_ROWS:
+        kept = np.sort(np.random.default_rng(0).choice(len(points), SILHOUETTE_ROWS, replace=False))
+    return _mean(mass[:, kept], silhouette_samples(points[kept], cluster[kept]))
+
+
+def _mean(mass: Doubles, values: Array) -> Doubles:
+    return np.asarray(mass @ values / mass.sum(axis=1))
+
+
+def _ratio(above: Doubles, below: Doubles) -> Doubles:
+    """Divide; 0 where there is nothing to divide by."""
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+
+
+def _counts(truth: Array, proba: Array, mass: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+    """Give, per weighting and class, the mass of true positives, of what is said to be of it, and of what is."""
+    classes = np.arange(proba.shape[1])
+    said, real = proba.argmax(axis=1)[:, None] == classes, truth[:, None] == classes
+    return mass @ (said & real), mass @ said, mass @ real
+
+
+def _over_classes(values: Doubles, seen: Doubles) -> Doubles:
+    """Of two classes take the last; of more the mean over those that are true or said of some row."""
+    if values.shape[1] == 2:
+        return values[:, 1]
+    return np.asarray((values * (seen > 0)).sum(axis=1) / (seen > 0).sum(axis=1))

@@ -1,0 +1,234 @@
+"""Whether a model treats groups of people alike: rates per group, and the largest differences between groups.
+
+Measured with fairlearn's ``MetricFrame``. A group, and a rate, needs ``LEAST_ROWS`` rows beneath it: smaller ones are
+named and left out, because a rate over a dozen rows says nothing. What difference is tolerable is not decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from contracts.records import Fairness
+from mldl_ray.adapters import target
+from mldl_ray.evaluation._rows import Rows
+
+if TYPE_CHECKING:
+    from fairlearn.metrics import MetricFrame
+
+Doubles = npt.NDArray[np.float64]
+Groups = npt.NDArray[np.str_]
+Delta = Callable[[npt.NDArray[np.int64], Doubles], Doubles]
+
+LEAST_ROWS = 30
+MISSING = "(missing)"
+CROSSED = 4
+"""Of so many first sensitive columns every pair is looked at too."""
+_AS_THEY_ARE = 12  # a numeric column with more values than this is cut at its quartiles
+
+
+class Column(NamedTuple):
+    """One sensitive column, or a pair of them: the group of each row, and which groups have rows enough."""
+
+    name: str
+    group: Groups
+    judged: tuple[str, ...]
+    small: dict[str, int]
+
+
+def fairness_of(rows: Rows, sensitive: Mapping[str, Any], *, selected: str | None = None) -> Fairness:
+    """Compare the groups of every sensitive column.
+
+    Classification: a row is *selected* when the last class is its most probable one, of two classes or more.
+    ``delta`` is the largest difference in selection rate between two groups of one column; ``equalized_odds`` the
+    largest in true or false positive rate, likewise for the last class. Regression: ``delta`` is the largest difference
+    in mean prediction, in standard deviations of the target; there are no odds.
+
+    Pairs of columns are in ``by_group`` and ``by_column`` as ``sex × race``; ``delta`` is over single columns.
+
+    Args:
+        rows: Judged rows of a classification or regression task; weights count.
+        sensitive: Column name → group of each row; missing values are a group of their own.
+        selected: Name of the last class.
+
+    Raises:
+        Incompatible: A column does not have one entry per row.
+    """
+    columns = [_sized(name, group) for name, group in named_groups(sensitive, len(rows.mass)).items()]
+    compare = _compare_classes if rows.said.ndim == 2 else _compare_values
+    by_group, by_column, left_out = {}, {}, {}
+    for column in columns:
+        notes = [_too_small(column)] if column.small else []
+        if len(column.judged) < 2:
+            notes.append(f"fewer than two groups of {LEAST_ROWS} rows or more: nothing to compare")
+        else:
+            by_group[column.name], by_column[column.name] = compare(rows, column, notes)
+        if notes:
+            left_out[column.name] = "; ".join(notes)
+    single = [name for name in sensitive if name in by_column]
+    return Fairness(
+        delta=_largest(by_column, single, "mean_prediction" if rows.said.ndim == 1 else "selection_rate"),
+        equalized_odds=_largest(by_column, single, "true_positive_rate", "false_positive_rate"),
+        groups=tuple(single),
+        by_group=by_group,
+        by_column=by_column,
+        selected=selected,
+        left_out=left_out,
+    )
+
+
+def delta_over(rows: Rows, sensitive: Mapping[str, Any], measured: Sequence[str]) -> Delta:
+    """Make ``delta`` a figure of many weightings at once, for the bootstrap: of rows and their mass, ``(b,)``."""
+    groups = named_groups({name: sensitive[name] for name in measured}, len(rows.mass), pairs=False)
+    sides = []
+    for name, group in groups.items():
+        judged = _sized(name, group).judged
+        sides.append(group[:, None] == np.array(judged))
+    values = rows.said.argmax(axis=1) == rows.said.shape[1] - 1 if rows.said.ndim == 2 else rows.said / _unit(rows)
+
+    def delta(kept: npt.NDArray[np.int64], mass: Doubles) -> Doubles:
+        rates = [mass @ (values[kept, None] * side[kept]) / (mass @ side[kept]) for side in sides]
+        return np.asarray(np.max([np.ptp(rate, axis=1) for rate in rates], axis=0))
+
+    return delta
+
+
+def named_groups(sensitive: Mapping[str, Any], rows: int, *, pairs: bool = True) -> dict[str, Groups]:
+    """Name the group of every row, per column and per pair of the first ``CROSSED`` columns.
+
+    Numbers with many values are cut at their quartiles.
+
+    Raises:
+        Incompatible: A column does not have one entry per row.
+
+    >>> named_groups({"sex": ["f", None], "old": [True, False]}, 2)["sex × old"].tolist()
+    ['f × True', '(missing) × False']
+    """
+    named = {name: _named(name, values, rows) for name, values in sensitive.items()}
+    if not pairs:
+        return named
+    crossed = combinations(list(named)[:CROSSED], 2)
+    return named | {
+        f"{a} × {b}": np.array([f"{x} × {y}" for x, y in zip(named[a], named[b], strict=True)]) for a, b in crossed
+    }
+
+
+def _named(name: str, values: Any, rows: int) -> Groups:
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        values = values.to_pylist()
+    series = pd.Series(list(values), dtype=object)
+    target.same_length(rows, len(series), f"sensitive column {name!r}")
+    missing = series.isna().to_numpy()
+    known = series[~missing].infer_objects()
+    is_number = pd.api.types.is_numeric_dtype(known) and not pd.api.types.is_bool_dtype(known)
+    labels = np.full(len(series), MISSING, dtype=object)
+    cut = is_number and known.nunique() > _AS_THEY_ARE
+    labels[~missing] = _quartiles(known.to_numpy(dtype=np.float64)) if cut else known.map(str).to_numpy()
+    return labels.astype(str)
+
+
+def _quartiles(values: Doubles) -> list[str]:
+    edges = np.unique(np.quantile(values, [0, 0.25, 0.5, 0.75, 1]))
+    place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    names = [f"{low:g} to {'' if i == len(edges) - 2 else '<'}{edges[i + 1]:g}" for i, low in enumerate(edges[:-1])]
+    return [names[i] for i in place]
+
+
+def _sized(name: str, group: Groups) -> Column:
+    found, sizes = np.unique(group, return_counts=True)
+    size = dict(zip(found.tolist(), sizes.tolist(), strict=True))
+    judged = tuple(label for label, rows in size.items() if rows >= LEAST_ROWS)
+    return Column(name, group, judged, {label: rows for label, rows in size.items() if rows < LEAST_ROWS})
+
+
+def _too_small(column: Column) -> str:
+    ranked = sorted(column.small.items(), key=lambda entry: (-entry[1], entry[0]))
+    shown = ", ".join(f"{label} ({rows})" for label, rows in ranked[:20])
+    more = f" and {len(ranked) - 20} more" if len(ranked) > 20 else ""
+    return f"groups of fewer than {LEAST_ROWS} rows: {shown}{more}"
+
+
+def _compare_classes(rows: Rows, column: Column, notes: list[str]) -> tuple[dict[str, Any], dict[str, float]]:
+    from fairlearn.metrics import false_positive_rate, selection_rate, true_positive_rate  # noqa: PLC0415  # slow, late
+    from sklearn.metrics import zero_one_loss  # noqa: PLC0415  # as above
+
+    said, last = rows.said.argmax(axis=1), rows.said.shape[1] - 1
+    real = rows.truth == last
+    table = _frame(
+        {
+            "selection_rate": selection_rate,
+            "true_positive_rate": true_positive_rate,
+            "false_positive_rate": false_positive_rate,
+        },
+        real.astype(int), (said == last).astype(int), rows, column,
+    ).by_group  # fmt: skip
+    table["error_rate"] = _frame({"error_rate": zero_one_loss}, rows.truth, said, rows, column).by_group["error_rate"]
+    beneath = {"true_positive_rate": real, "false_positive_rate": ~real}
+    for rate, counted in beneath.items():
+        thin = {label: n for label in column.judged if (n := int(counted[column.group == label].sum())) < LEAST_ROWS}
+        table.loc[list(thin), rate] = np.nan
+        if thin:
+            notes.append(f"{rate} over too few rows: {', '.join(f'{label} ({n})' for label, n in thin.items())}")
+    return _described(table, column), _differences(table)
+
+
+def _compare_values(rows: Rows, column: Column, notes: list[str]) -> tuple[dict[str, Any], dict[str, float]]:
+    from fairlearn.metrics import mean_prediction  # noqa: PLC0415  # slow, loads late
+    from sklearn.metrics import mean_absolute_error  # noqa: PLC0415  # as above
+
+    table = _frame({"mean_prediction": mean_prediction, "mean_absolute_error": mean_absolute_error},
+                   rows.truth, rows.said, rows, column).by_group  # fmt: skip
+    error = _frame({"mean_error": mean_prediction}, rows.truth, rows.said - rows.truth, rows, column).by_group
+    table["mean_error"] = error["mean_error"]
+    unit = _unit(rows)
+    if unit == 0:
+        notes.append("the target has one value only, so differences have no unit")
+        return _described(table, column), {}
+    return _described(table, column), _differences(table / unit)
+
+
+def _frame(metrics: dict[str, Callable[..., float]], truth: Any, said: Any, rows: Rows, column: Column) -> MetricFrame:
+    from fairlearn.metrics import MetricFrame  # noqa: PLC0415  # slow, loads late
+
+    kept = np.isin(column.group, column.judged)
+    return MetricFrame(
+        metrics=metrics,
+        y_true=truth[kept],
+        y_pred=said[kept],
+        sensitive_features=pd.Series(column.group[kept], name="group"),
+        sample_params={name: {"sample_weight": rows.mass[kept]} for name in metrics},
+    )
+
+
+def _described(table: pd.DataFrame, column: Column) -> dict[str, Any]:
+    values = dict(zip(table.index, table.to_numpy(dtype=np.float64).tolist(), strict=True))
+    return {
+        label: {"rows": int((column.group == label).sum())}
+        | {str(rate): value for rate, value in zip(table.columns, values[label], strict=True) if np.isfinite(value)}
+        for label in column.judged
+    }
+
+
+def _differences(table: pd.DataFrame) -> dict[str, float]:
+    """Give the largest difference between groups of every rate that two groups have."""
+    return {
+        str(rate): float(np.nanmax(values) - np.nanmin(values))
+        for rate, values in zip(table.columns, table.to_numpy(dtype=np.float64).T, strict=True)
+        if np.isfinite(values).sum() >= 2
+    }
+
+
+def _largest(by_column: dict[str, dict[str, float]], columns: Sequence[str], *rates: str) -> float | None:
+    found = [by_column[name][rate] for name in columns for rate in rates if rate in by_column[name]]
+    return max(found) if found else None
+
+
+def _unit(rows: Rows) -> float:
+    mean = np.average(rows.truth, weights=rows.mass)
+    return float(np.sqrt(np.average((rows.truth - mean) ** 2, weights=rows.mass)))

@@ -1,0 +1,73 @@
+"""Whether an evaluation keeps a policy's bounds: on the worse end of each interval, so that luck does not pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from contracts.records import Evaluation, Interval, Policy
+from mldl_ray.evaluation.metrics import METRICS
+
+
+def gate(evaluation: Evaluation, policy: Policy) -> list[str]:
+    """Say why an evaluation fails a policy; empty when it passes.
+
+    A metric passes when the *lower* end of its interval reaches the policy's bound; one where lower is better (rmse)
+    when the *upper* end does not exceed it. ``fairness_delta_max`` and ``max_ece`` are compared with upper ends too,
+    the latter with that of the debiased error, as the plain one is never 0 by chance alone. What was not measured, or
+    has no interval, fails: a policy that asks is not met by silence.
+
+    >>> from contracts.records import Interval
+    >>> sure = {"f1": Interval(value=0.82, low=0.79, high=0.85)}
+    >>> measured = Evaluation(model_key="m", rows=500, metrics={"f1": 0.82}, intervals=sure)
+    >>> gate(measured, Policy(metric_bounds={"f1": 0.75}))
+    []
+    >>> gate(measured, Policy(metric_bounds={"f1": 0.8}))
+    ['f1 is 0.820, but no more than 0.790 is sure (95%, 500 rows); the policy asks for at least 0.8']
+    """
+    return list(_failures(evaluation, policy))
+
+
+def _failures(evaluation: Evaluation, policy: Policy) -> Iterator[str]:
+    for name, bound in policy.metric_bounds.items():
+        if name not in METRICS:
+            yield f"the policy bounds {name!r}, which is no metric; there are: {', '.join(METRICS)}"
+        elif METRICS[name].higher_is_better:
+            yield from _at_least(evaluation, name, bound)
+        else:
+            yield from _at_most(evaluation, name, name, bound)
+    if policy.fairness_delta_max is not None:
+        yield from _at_most(evaluation, "fairness_delta", "the fairness delta", policy.fairness_delta_max)
+    if policy.max_ece is not None:
+        yield from _at_most(evaluation, "ece_debiased", "the debiased calibration error", policy.max_ece)
+
+
+def _at_least(evaluation: Evaluation, name: str, bound: float) -> Iterator[str]:
+    interval = evaluation.intervals.get(name)
+    if interval is None:
+        yield _unmeasured(evaluation, name, name, f"at least {bound:g}")
+    elif interval.low < bound:
+        sure = f"no more than {interval.low:.3f} is sure"
+        yield f"{name} is {interval.value:.3f}, but {sure} {_grounds(evaluation, interval)} at least {bound:g}"
+
+
+def _at_most(evaluation: Evaluation, name: str, title: str, bound: float) -> Iterator[str]:
+    interval = evaluation.intervals.get(name)
+    if interval is None:
+        yield _unmeasured(evaluation, name, title, f"at most {bound:g}")
+    elif interval.high > bound:
+        may = f"may be {interval.high:.3f}"
+        yield f"{title} is {interval.value:.3f} and {may} {_grounds(evaluation, interval)} at most {bound:g}"
+
+
+def _grounds(evaluation: Evaluation, interval: Interval) -> str:
+    return f"({interval.level:.0%}, {evaluation.rows:,} rows); the policy asks for"
+
+
+def _unmeasured(evaluation: Evaluation, name: str, title: str, asked: str) -> str:
+    why = evaluation.left_out.get(name) or evaluation.left_out.get(f"{name} interval")
+    if why is None:
+        why = {"fairness_delta": "no sensitive column was given", "ece_debiased": "there are no probabilities"}.get(
+            name
+        )
+    why = why or "it was not asked for; name it among the metrics"
+    return f"{title} is not known with its uncertainty ({why}); the policy asks for {asked}"

@@ -1,0 +1,134 @@
+"""How much worse a model gets when its inputs are disturbed, with the clean figure always beside it.
+
+Two disturbances that happen in production: numbers measured with noise, and values that do not arrive. Not here:
+attacks by someone who knows the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from contracts.records import Robustness
+from mldl_ray.adapters.schema import Column, plain
+from mldl_ray.adapters.table import numbers, to_table
+from mldl_ray.evaluation._rows import said_of, truth_of
+from mldl_ray.evaluation.metrics import metric_of, score
+
+if TYPE_CHECKING:
+    from mldl_ray.adapters.base import BaseModelAdapter
+
+Doubles = npt.NDArray[np.float64]
+
+SIGMAS = (0.1, 0.25, 0.5)
+SENSITIVITY_SIGMA = 0.25
+KNOCKED_OUT = (0.1, 0.3)
+"""Shares of all values that are made missing."""
+
+
+def noise_robustness(
+    adapter: BaseModelAdapter,
+    table: Any,
+    y: Any,
+    metric: str,
+    sigmas: Sequence[float] = SIGMAS,
+    seed: int = 0,
+    *,
+    weights: Any = None,
+) -> Robustness:
+    """Judge a model on disturbed rows.
+
+    Gaussian noise is added to the numeric columns, scaled by each column's deviation in training; a family that does
+    not keep those (trees leave numbers as they are) gets the deviation of the judged rows, which estimates them. The
+    same draws serve every sigma and every share, so that the scores differ by the size of the disturbance alone.
+
+    Args:
+        adapter: A fitted model.
+        table: Rows to judge by, with the columns it takes.
+        y: One label or value per row.
+        metric: What to score by.
+        sigmas: Sizes of the noise, in deviations.
+        seed: Of the disturbances.
+        weights: One weight per row.
+
+    Returns:
+        Scores by sigma and by share of values knocked out. ``noise_sensitivity`` is what the score loses at sigma 0.25:
+        clean − noisy where higher is better, noisy − clean where lower is, so above 0 is always worse. It is None, and
+        ``noise`` empty, without a numeric column; None also when 0.25 is not among the sigmas.
+
+    Raises:
+        Incompatible: Rows, labels or the metric do not fit the model, or the metric is undefined on these rows.
+    """
+    rows = to_table(table, adapter.schema.names)
+    truth = truth_of(adapter, y, rows.num_rows)
+
+    def judged(changed: pa.Table) -> float:
+        return score(metric, truth, said_of(adapter, changed), weights)
+
+    clean = judged(rows)
+    noise = {f"{sigma:g}": judged(noisy) for sigma, noisy in _noisy(adapter, rows, sigmas, seed)}
+    missing = {f"{share:g}": judged(holed) for share, holed in _holed(rows, seed)}
+    loss = None
+    if (at := f"{SENSITIVITY_SIGMA:g}") in noise:
+        loss = clean - noise[at] if metric_of(metric).higher_is_better else noise[at] - clean
+    return Robustness(noise_sensitivity=loss, noise=noise, clean=clean, metric=metric, missing=missing)
+
+
+def _noisy(
+    adapter: BaseModelAdapter, table: pa.Table, sigmas: Sequence[float], seed: int
+) -> list[tuple[float, pa.Table]]:
+    columns = [column for column in adapter.encoder.numbers if column.kind == "numeric"]
+    if not columns:
+        return []
+    values = {column.name: numbers(column, table.column(column.name)) for column in columns}
+    random = np.random.default_rng([seed, 0])
+    steps = {
+        column.name: _deviation(adapter, column, values[column.name]) * random.standard_normal(table.num_rows)
+        for column in columns
+    }
+    return [
+        (sigma, _replaced(table, {name: values[name] + sigma * step for name, step in steps.items()}))
+        for sigma in sigmas
+    ]
+
+
+def _deviation(adapter: BaseModelAdapter, column: Column, values: Doubles) -> float:
+    """Give a column's deviation in training where the encoder keeps it, otherwise here; 0 where nothing varies."""
+    known = values[~np.isnan(values)]
+    if len(known) < 2 or np.ptp(known) == 0:
+        return 0.0  # a scale of 1 stands for a constant column in the encoder, which is no deviation
+    if adapter.encoder.style == "scaled":
+        return float(adapter.encoder.scale[adapter.encoder.numbers.index(column)])
+    return float(known.std())
+
+
+def _replaced(table: pa.Table, values: dict[str, Doubles]) -> pa.Table:
+    for name, column in values.items():
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, pa.array(column, pa.float64(), from_pandas=True))
+    return table
+
+
+def _holed(table: pa.Table, seed: int) -> list[tuple[float, pa.Table]]:
+    luck = np.random.default_rng([seed, 1]).random((table.num_columns, table.num_rows))
+    return [
+        (
+            share,
+            pa.table(
+                {
+                    name: _without(plain(table.column(name)), luck[i] < share)
+                    for i, name in enumerate(table.column_names)
+                }
+            ),
+        )
+        for share in KNOCKED_OUT
+    ]
+
+
+def _without(column: pa.ChunkedArray, gone: npt.NDArray[np.bool_]) -> pa.ChunkedArray:
+    return pc.if_else(pa.array(gone), pa.scalar(None, column.type), column)
