@@ -1,0 +1,369 @@
+"""The registry: every version of every model, who approved it, and the policy it must meet.
+
+What survives a restart: everything. The actor holds nothing; each answer is read from the journal, each change is one
+append. Not here: how numbers are chosen (``mldl_ray.registry.semver``), what the policy means (``bridges.governance``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Literal, TypeVar, get_args
+
+from contracts.errors import Broken, Conflict, Forbidden, Incompatible, MldlError, NotFound
+from contracts.events import Fact
+from contracts.ports import Blobs, Clock, Journal, Once, Receipt, Write
+from contracts.records import Approval, Compliance, Job, Policy, TrainedBundle, VersionView
+from contracts.specs import Json
+from mldl_ray.blobs.artifact import artifact_files, read_manifest
+from mldl_ray.bridges.governance import (
+    APPROVERS,
+    POLICY_KEY,
+    EmbeddedGovernance,
+    check_policy,
+    expiry_s,
+    missing_approvals,
+    objections,
+)
+from mldl_ray.ids import new_id
+from mldl_ray.journal.documents import first_answer, load, write
+from mldl_ray.registry.catalog import LATEST, STABLE, Catalog, version_key
+from mldl_ray.registry.search import Query, after_key, check_limit
+from mldl_ray.registry.semver import next_version
+
+T = TypeVar("T")
+Verdict = Literal["approved", "rejected"]
+ATTEMPTS = 10
+CARD = "card.html"
+
+
+class Registry:
+    """Register versions, record people's words on them, keep the policy, answer questions. Safe on several threads."""
+
+    def __init__(self, journal: Journal, blobs: Blobs, governance: EmbeddedGovernance, clock: Clock) -> None:
+        self._journal, self._blobs, self._governance, self._clock = journal, blobs, governance, clock
+
+    def register(
+        self, job_id: str, *, tags: Sequence[str] = (), reason: str, by: str, once: Once | None = None
+    ) -> TrainedBundle:
+        """Give what a job trained its version, and ask for its approval: one append.
+
+        Args:
+            job_id: A job that has succeeded.
+            tags: Added to those of the job's spec.
+            reason: Why; kept with the version.
+            by: Who registers; may not approve it.
+            once: The same request again gives the same version.
+
+        Raises:
+            NotFound: No such job, or its artifact is not stored.
+            Conflict: The job has not succeeded, or was registered already.
+            Incompatible: An empty tag or reason.
+            Broken: The job has no model, or its artifact is damaged.
+        """
+        _check_reason(reason)
+        if (earlier := first_answer(self._journal, once)) is not None:
+            return _registered(earlier)
+        if any(not tag.strip() for tag in tags):
+            raise Incompatible("a tag is empty; leave it out or give it letters")
+        return _settled(lambda: self._register(job_id, tuple(tags), reason, by, once))
+
+    def view(self, model_key: str, version: str, *, as_of_s: float | None = None) -> VersionView:
+        """Give a version (number, ``latest`` or ``stable``) with its approvals, now or as it was (Unix seconds).
+
+        Raises:
+            NotFound: No such model or version; the message names those that there are.
+        """
+        catalog = self._catalog(as_of_s)
+        return self._view(catalog, catalog.bundle(model_key, version), as_of_s)
+
+    def search(
+        self,
+        *,
+        model_key: str | None = None,
+        task: str | None = None,
+        family: str | None = None,
+        tags: Sequence[str] = (),
+        min_metrics: Mapping[str, float] | None = None,
+        approved: bool | None = None,
+        text: str | None = None,
+        after: str = "",
+        limit: int = 50,
+    ) -> list[VersionView]:
+        """List versions by model_key and number; see ``Query`` for what each filter means.
+
+        Args:
+            model_key: Of this model only.
+            task: Of this task only.
+            family: Of this family only.
+            tags: With all of these.
+            min_metrics: Metric → what its figure is at least as good as.
+            approved: Only those that have, or lack, the approvals of the policy.
+            text: Words that all occur.
+            after: The last version seen, as ``<model_key>@<version>``; the page after it is given.
+            limit: Most versions in a page, 1 to 500.
+
+        Raises:
+            Incompatible: A limit out of range, an unknown metric, or ``after`` of another form.
+        """
+        query = Query(task, family, tuple(tags), min_metrics or {}, text)
+        most = check_limit(limit)
+        catalog = self._catalog(None)
+        meant = filter(query.matches, after_key(catalog.bundles(model_key), after))
+        views = (self._view(catalog, bundle, None) for bundle in meant)
+        return list(islice((view for view in views if approved in {None, view.approved}), most))
+
+    def approve(
+        self,
+        model_key: str,
+        version: str,
+        *,
+        decision: Verdict = "approved",
+        reason: str,
+        by: str,
+        role: str,
+        once: Once | None = None,
+    ) -> Approval:
+        """Record somebody's word on a version, bound to its bytes and its evaluation; their latest word counts.
+
+        Args:
+            model_key: Of which model.
+            version: An exact number; an alias could move between reading and approving.
+            decision: ``approved``, or ``rejected``, which blocks it until the same person approves.
+            reason: Why.
+            by: Who says so.
+            role: Theirs; approver or admin.
+            once: The same request again gives the same answer.
+
+        Raises:
+            Forbidden: Of another role, or the approver trained or registered the version and the policy bars that.
+            NotFound: No such model or version.
+            Incompatible: An alias, an unknown decision, or no reason.
+        """
+        _check_reason(reason)
+        _check_word(decision, role, version)
+        if (earlier := first_answer(self._journal, once)) is not None:
+            return _approval(earlier)
+        bundle = self._catalog(None).bundle(model_key, version)
+        policy = self._governance.policy()
+        if decision == "approved" and not policy.author_may_approve and by in self._governance.authors(bundle):
+            raise Forbidden(
+                f"{by} trained or registered {model_key} {version}, so somebody else has to approve it",
+                {"by": by, "authors": sorted(self._governance.authors(bundle))},
+            )
+        word = self._word(bundle, policy, decision, reason, by, role, once)
+        fact = Fact(type="MLDL_APPROVAL_DECIDED", subject=model_key, data=word.model_dump(mode="json"))
+        return _approval(self._append([write("approval", word.approval_id, 0, word)], [fact], by, reason, once))
+
+    def policy(self) -> Policy:
+        """Give the policy in force."""
+        return self._governance.policy()
+
+    def set_policy(self, policy: Policy, *, reason: str, by: str, once: Once | None = None) -> Policy:
+        """Put another policy in force; it judges the next deployment, also of versions approved before.
+
+        Raises:
+            Incompatible: A figure out of range, an unknown metric, another name than ``default``, or no reason.
+        """
+        _check_reason(reason)
+        check_policy(policy)
+
+        def change() -> Receipt:
+            before, version = load(self._journal, "policy", POLICY_KEY, Policy)
+            data = {"policy": policy.model_dump(mode="json"), "before": (before or Policy()).model_dump(mode="json")}
+            fact = Fact(type="MLDL_POLICY_CHANGED", subject=POLICY_KEY, data=data)
+            return self._append([write("policy", POLICY_KEY, version, policy)], [fact], by, reason, once)
+
+        return Policy.model_validate(_written(_settled(change), "policy"))
+
+    def compliance(self, model_key: str, version: str) -> Compliance:
+        """Say whether a version may be deployed now, and everything that speaks against it.
+
+        Raises:
+            NotFound: No such model or version.
+        """
+        return self._governance.check("deploy", self._catalog(None).bundle(model_key, version))
+
+    def card(self, model_key: str, version: str) -> str:
+        """Give the model card of a version, as HTML.
+
+        Raises:
+            NotFound: No such model or version, or it came without a card.
+            Broken: The stored card is damaged.
+        """
+        bundle = self._catalog(None).bundle(model_key, version)
+        files = read_manifest(self._blobs, bundle.validation_hash)["files"]
+        if CARD not in files:
+            raise NotFound(
+                f"{model_key} {bundle.version} came without a card; its figures are in the registry's answer"
+            )
+        return self._blobs.get(files[CARD]["digest"]).decode("utf-8")
+
+    def _register(self, job_id: str, tags: tuple[str, ...], reason: str, by: str, once: Once | None) -> TrainedBundle:
+        job, at = load(self._journal, "job", job_id, Job)
+        if job is None:
+            raise NotFound(f"there is no job {job_id!r}; look at the list of jobs", {"job_id": job_id})
+        trained = self._registrable(job)
+        bundle, why = self._numbered(trained, job, tags)
+        done = job.model_copy(update={"registered_version": bundle.version})
+        writes = [*self._version_writes(bundle, by), write("job", job_id, at, done)]
+        return _registered(self._append(writes, _registration_facts(bundle, job_id, why), by, reason, once))
+
+    def _registrable(self, job: Job) -> TrainedBundle:
+        """Give what a job trained, if it may be registered."""
+        if job.status != "succeeded":
+            raise _unfinished(job)
+        if job.bundle is None:
+            raise Broken(f"job {job.job_id} succeeded and yet has no model; train again", {"job_id": job.job_id})
+        model_key, version = job.bundle.model_key, job.registered_version
+        if version is not None and version in self._catalog(None).versions(model_key):
+            raise Conflict(
+                f"job {job.job_id} was registered already, as {model_key} {version}",
+                {"job_id": job.job_id, "model_key": model_key, "version": version},
+            )
+        missing = [d for d in artifact_files(self._blobs, job.bundle.validation_hash) if not self._blobs.has(d)]
+        if missing:
+            raise NotFound(f"{len(missing)} files of job {job.job_id}'s artifact are not stored", {"missing": missing})
+        return job.bundle
+
+    def _numbered(self, trained: TrainedBundle, job: Job, tags: tuple[str, ...]) -> tuple[TrainedBundle, str]:
+        catalog = self._catalog(None)
+        before = catalog.latest(trained.model_key)
+        version, why = next_version(trained, before, catalog.taken(trained.model_key))
+        lineage = {"job_id": job.job_id, "parent": before.version if before is not None else None}
+        given = {
+            "version": version,
+            "tags": tuple(dict.fromkeys((*job.job.spec.tags, *trained.tags, *tags))),
+            "lineage": trained.lineage.model_copy(update=lineage),
+        }
+        return trained.model_copy(update=given), why
+
+    def _version_writes(self, bundle: TrainedBundle, by: str) -> list[Write]:
+        key = version_key(bundle.model_key, str(bundle.version))
+        request = {
+            "model_key": bundle.model_key,
+            "version": bundle.version,
+            "validation_hash": bundle.validation_hash,
+            "evaluation_id": bundle.evaluation_id,
+            "requested_by": by,
+            "at_s": self._clock.now_s(),
+        }
+        return [
+            write("model_version", key, 0, bundle),
+            Write(kind="approval_request", key=key, expected_version=0, body=request),
+        ]
+
+    def _word(
+        self,
+        bundle: TrainedBundle,
+        policy: Policy,
+        decision: Verdict,
+        reason: str,
+        by: str,
+        role: str,
+        once: Once | None,
+    ) -> Approval:
+        word = Approval(
+            approval_id=new_id(version_key(bundle.model_key, str(bundle.version)), once),
+            model_key=bundle.model_key,
+            version=str(bundle.version),
+            decision=decision,
+            by=by,
+            role=role,
+            reason=reason,
+            validation_hash=bundle.validation_hash,
+            evaluation_id=bundle.evaluation_id,
+            at_s=self._clock.now_s(),
+        )
+        if decision == "rejected" or policy.approval_ttl_s is None:
+            return word
+        return word.model_copy(update={"expires_at_s": expiry_s(word, policy)})
+
+    def _view(self, catalog: Catalog, bundle: TrainedBundle, as_of_s: float | None) -> VersionView:
+        standing = self._governance.approvals(bundle, as_of_s=as_of_s)
+        policy = self._governance.policy(as_of_s=as_of_s)
+        history = self._journal.history("model_version", version_key(bundle.model_key, str(bundle.version)))
+        return VersionView(
+            bundle=bundle,
+            approvals=standing,
+            approved=not any(objections(standing, policy)),
+            missing_approvals=missing_approvals(standing, policy),
+            aliases=catalog.aliases(bundle),
+            registered_by=history[0].actor if history else None,
+        )
+
+    def _catalog(self, as_of_s: float | None) -> Catalog:
+        return Catalog(self._journal, as_of=None if as_of_s is None else self._journal.position(at_s=as_of_s))
+
+    def _append(
+        self, writes: Sequence[Write], facts: Sequence[Fact], by: str, reason: str, once: Once | None
+    ) -> Receipt:
+        return self._journal.append(writes, facts, actor=by, reason=reason, once=once)
+
+
+def _settled(change: Callable[[], T]) -> T:
+    """Make a change that depends on what was read; read and decide again when somebody else was faster."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return change()
+        except Conflict as error:
+            if not _stale(error):
+                raise
+    return change()
+
+
+def _stale(error: MldlError) -> bool:
+    """Tell a document that moved on from a refusal that stays."""
+    return "expected_version" in error.facts
+
+
+def _written(receipt: Receipt, kind: str) -> Json:
+    bodies = {document.kind: document.body for document in receipt.documents}
+    if kind not in bodies:
+        raise Conflict(f"this idempotency key was used for another kind of request, which wrote {', '.join(bodies)}")
+    return bodies[kind] or {}
+
+
+def _registered(receipt: Receipt) -> TrainedBundle:
+    return TrainedBundle.model_validate(_written(receipt, "model_version"))
+
+
+def _approval(receipt: Receipt) -> Approval:
+    return Approval.model_validate(_written(receipt, "approval"))
+
+
+def _registration_facts(bundle: TrainedBundle, job_id: str, why: str) -> list[Fact]:
+    about: Json = {
+        "model_key": bundle.model_key,
+        "version": bundle.version,
+        "validation_hash": bundle.validation_hash,
+        "evaluation_id": bundle.evaluation_id,
+    }
+    told = {"job_id": job_id, "family": bundle.family, "parent": bundle.lineage.parent, "why": why}
+    return [
+        Fact(type="MLDL_MODEL_REGISTERED", subject=bundle.model_key, data=about | told),
+        Fact(type="MLDL_APPROVAL_REQUESTED", subject=bundle.model_key, data=about),
+    ]
+
+
+def _unfinished(job: Job) -> Conflict:
+    facts = {"job_id": job.job_id, "status": job.status}
+    if job.status in {"queued", "running"}:
+        done = f"{job.progress.trials_done} of {job.progress.trials_total} trials done"
+        return Conflict(f"job {job.job_id} is {job.status} ({done}); register it when it has succeeded", facts)
+    why = f": {job.error.get('message')}" if job.error else ""
+    return Conflict(f"job {job.job_id} {job.status}{why}; it has no model to register, train again", facts)
+
+
+def _check_reason(reason: str) -> None:
+    if not reason.strip():
+        raise Incompatible("reason is missing: say why, for those who read the record later")
+
+
+def _check_word(decision: str, role: str, version: str) -> None:
+    if role not in APPROVERS:
+        raise Forbidden(f"role {role} may not approve; it takes {' or '.join(sorted(APPROVERS))}", {"role": role})
+    if decision not in get_args(Verdict):
+        raise Incompatible(f"decision {decision!r} must be approved or rejected")
+    if version in {LATEST, STABLE}:
+        raise Incompatible(f"{version} may mean another version tomorrow; approve an exact number")

@@ -1,0 +1,1 @@
+"""Links to the neighbours of the lifecycle, one file each: an embedded implementation over the journal."""
