@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from contracts.errors import Conflict, Incompatible, Refused
@@ -12,6 +13,8 @@ from contracts.events import Event, Fact
 from contracts.ports import Once, Write
 
 GENESIS = "0" * 64
+LONGEST_KIND, LONGEST_KEY = 60, 400
+_EVENT_ID = re.compile(r"([0-9]{1,18})\.([0-9]{1,9})")
 
 
 def canonical(value: Any) -> str:
@@ -33,12 +36,12 @@ def link(previous: str, content: str) -> str:
     return digest(f"{previous}\n{content}")
 
 
-def bodies(writes: Sequence[Write], facts: Sequence[Fact]) -> list[str]:
+def bodies(writes: Sequence[Write], facts: Sequence[Fact], *, actor: str, reason: str, once: Once | None) -> list[str]:
     """Check what is to be appended; give each document's body as canonical JSON (``null`` withdraws).
 
     Raises:
         Refused: Nothing to write, or one document twice.
-        Incompatible: A body or an event is not JSON (NaN is not).
+        Incompatible: A body or an event is not JSON (NaN is not), or a text that no database keeps.
     """
     if not writes and not facts:
         raise Refused("nothing to append: give at least one document or one event")
@@ -47,12 +50,43 @@ def bodies(writes: Sequence[Write], facts: Sequence[Fact]) -> list[str]:
         if (write.kind, write.key) in seen:
             raise Refused(f"{write.kind} {write.key} is written twice in one append", {"key": write.key})
         seen.add((write.kind, write.key))
+        _check_text("kind", write.kind, LONGEST_KIND)
+        _check_text("key", write.key, LONGEST_KEY)
+    for name, text in _texts(facts, actor, reason, once):
+        _check_text(name, text)
     try:
         for fact in facts:
-            canonical(fact.data)
-        return [canonical(write.body) for write in writes]
-    except (TypeError, ValueError) as error:
+            canonical(fact.data).encode()
+        texts = [canonical(write.body) for write in writes]
+        for text in texts:
+            text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
         raise Incompatible(f"a document must be JSON: {error}") from error
+    return texts
+
+
+def _texts(facts: Sequence[Fact], actor: str, reason: str, once: Once | None) -> Iterator[tuple[str, str]]:
+    yield from (("actor", actor), ("reason", reason))
+    yield from (("subject", fact.subject) for fact in facts)
+    if once is not None:
+        yield from (("idempotency key", once.key), ("digest of the request", once.digest))
+
+
+def _check_text(name: str, text: str, longest: int | None = None) -> None:
+    """Refuse what one of the stores cannot keep, so that all of them refuse the same."""
+    if longest is not None and len(text) > longest:
+        raise Incompatible(f"the {name} has {len(text)} characters, at most {longest} are kept: {text[:40]!r}…")
+    if not is_text(text):
+        raise Incompatible(f"the {name} {text[:40]!r} holds a NUL or half of a surrogate pair; send plain text")
+
+
+def is_text(text: str) -> bool:
+    r"""Say whether a database can keep a text: no NUL, no half of a surrogate pair.
+
+    >>> is_text("né"), is_text("a\0b"), is_text("\ud800")
+    (True, False, False)
+    """
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def content_of(
@@ -95,11 +129,23 @@ def other_request(once: Once) -> Conflict:
     )
 
 
+def ordinal_of(event_id: str) -> tuple[int, int] | None:
+    """Take an event's id apart; None when it is no such id.
+
+    >>> ordinal_of("12.0"), ordinal_of("12"), ordinal_of("a.b")
+    ((12, 0), None, None)
+    """
+    found = _EVENT_ID.fullmatch(event_id)
+    return (int(found[1]), int(found[2])) if found else None
+
+
 def numbered(facts: Sequence[Fact], position: int, at_s: float, actor: str, reason: str) -> list[Event]:
-    """Give facts their place: the id is ``<position>.<ordinal>``, unique and in order."""
+    """Give facts their place: the id is ``<position>.<ordinal>``, unique and in order; data as it will be read."""
     return [
         Event(
-            **fact.model_dump(),
+            type=fact.type,
+            subject=fact.subject,
+            data=json.loads(canonical(fact.data)),
             id=f"{position}.{ordinal}",
             position=position,
             at_s=at_s,

@@ -1,4 +1,7 @@
-"""The journal in this process's memory: for tests and for scripts that keep nothing."""
+"""The journal in this process's memory: for tests and for scripts that keep nothing.
+
+Readers get copies, so that whoever changes what was read does not change the truth.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +45,13 @@ class MemoryJournal:
         once: Once | None = None,
     ) -> Receipt:
         """Write all of it, or nothing."""
-        texts = _chain.bodies(writes, facts)
+        texts = _chain.bodies(writes, facts, actor=actor, reason=reason, once=once)
         with self._lock:
             if once is not None and once.key in self._once:
                 known, receipt = self._once[once.key]
                 if known != once.digest:
                     raise _chain.other_request(once)
-                return receipt.model_copy(update={"repeated": True})
+                return receipt.model_copy(update={"repeated": True}, deep=True)
             for write in writes:
                 found = len(self._documents.get((write.kind, write.key), ()))
                 if found != write.expected_version:
@@ -98,13 +101,13 @@ class MemoryJournal:
         receipt = Receipt(position=position, at_s=at_s, documents=documents, events=tuple(events))
         if once is not None:
             self._once[once.key] = (once.digest, receipt)
-        return receipt
+        return receipt.model_copy(deep=True)
 
     def read(self, kind: str, key: str, *, as_of: int | None = None) -> Document | None:
         """Give a document as it is, or as it was."""
         with self._lock:
             found = self._at(self._documents.get((kind, key), []), as_of)
-        return found if found is not None and found.body is not None else None
+        return found.model_copy(deep=True) if found is not None and found.body is not None else None
 
     def scan(
         self,
@@ -122,12 +125,13 @@ class MemoryJournal:
                 key for of_kind, key in self._documents if of_kind == kind and key.startswith(prefix) and key > after
             )
             found = (self._at(self._documents[kind, key], as_of) for key in keys)
-            return [d for d in found if d is not None and (withdrawn or d.body is not None)][:limit]
+            kept = [d for d in found if d is not None and (withdrawn or d.body is not None)]
+        return [document.model_copy(deep=True) for document in kept[: max(0, limit)]]
 
     def history(self, kind: str, key: str) -> list[Document]:
         """List every version of a document."""
         with self._lock:
-            return list(self._documents.get((kind, key), ()))
+            return [document.model_copy(deep=True) for document in self._documents.get((kind, key), ())]
 
     def events(
         self,
@@ -149,8 +153,10 @@ class MemoryJournal:
                 and (not wanted or event.type in wanted)
                 and (subject is None or event.subject == subject)
             ]
+        if limit < 1:
+            return []
         last = found[limit - 1].position if len(found) > limit else None
-        return found if last is None else [event for event in found if event.position <= last]
+        return [event.model_copy(deep=True) for event in found if last is None or event.position <= last]
 
     def delivered(self, ids: Sequence[str]) -> None:
         """Take events out of the outbox."""

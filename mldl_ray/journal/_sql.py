@@ -14,9 +14,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, create_engine, event, func, insert, select, text, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    SQLAlchemyError,
+)
 
-from contracts.errors import Broken, Incompatible, Unavailable
+from contracts.errors import Broken, Incompatible, MldlError, Unavailable
 from contracts.events import Event, EventType, Fact
 from contracts.ports import Clock, Document, Once, Receipt, Verification, Write
 from mldl_ray.journal import _chain
@@ -25,6 +32,7 @@ from mldl_ray.journal._verify import verify_rows
 
 _ADVISORY_LOCK = 0x6D6C646C  # "mldl": any fixed number that nobody else uses in this database
 _BUSY_MS = 30_000
+_DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
 
 
 class SqlJournal:
@@ -44,9 +52,13 @@ class SqlJournal:
         self._clock = clock
         self._engine = _open(url)
         self._sqlite = self._engine.dialect.name == "sqlite"
-        with self._transaction() as connection:
-            metadata.create_all(connection)
-            _check_schema(connection)
+        try:
+            with self._transaction() as connection:
+                metadata.create_all(connection)
+                _check_schema(connection)
+        except MldlError:
+            self.close()
+            raise
 
     def append(
         self,
@@ -58,7 +70,7 @@ class SqlJournal:
         once: Once | None = None,
     ) -> Receipt:
         """Write all of it, or nothing."""
-        texts = _chain.bodies(writes, facts)
+        texts = _chain.bodies(writes, facts, actor=actor, reason=reason, once=once)
         with self._transaction() as connection:
             if once is not None and (known := self._repeated(connection, once)) is not None:
                 return known
@@ -133,7 +145,7 @@ class SqlJournal:
             query = select(documents).join(latest, same).where(documents.c.kind == kind)
         if not withdrawn:
             query = query.where(documents.c.body != "null")
-        return [_document(row) for row in self._all(query.order_by(documents.c.key).limit(limit))]
+        return [_document(row) for row in self._all(query.order_by(documents.c.key).limit(max(0, limit)))]
 
     def history(self, kind: str, key: str) -> list[Document]:
         """List every version of a document."""
@@ -158,7 +170,7 @@ class SqlJournal:
         if pending:
             query = query.where(events.c.delivered.is_(False))
         ordered = query.order_by(events.c.position, events.c.ordinal)
-        rows = self._all(ordered.limit(limit))
+        rows = self._all(ordered.limit(max(0, limit)))
         if len(rows) == limit and rows:
             last = rows[-1].position
             rows = [row for row in rows if row.position < last]
@@ -168,9 +180,8 @@ class SqlJournal:
     def delivered(self, ids: Sequence[str]) -> None:
         """Take events out of the outbox."""
         with self._transaction() as connection:
-            for event_id in ids:
-                position, _, ordinal = event_id.partition(".")
-                where = (events.c.position == int(position), events.c.ordinal == int(ordinal))
+            for position, ordinal in filter(None, map(_chain.ordinal_of, ids)):
+                where = (events.c.position == position, events.c.ordinal == ordinal)
                 connection.execute(update(events).where(*where).values(delivered=True))
 
     def position(self, *, at_s: float | None = None) -> int:
@@ -183,7 +194,7 @@ class SqlJournal:
 
     def verify(self) -> Verification:
         """Recompute the chain and compare every row of every table with it."""
-        with self._reading() as connection:
+        with self._snapshot() as connection:
             return verify_rows(connection)
 
     def close(self) -> None:
@@ -192,20 +203,23 @@ class SqlJournal:
 
     def _repeated(self, connection: Connection, once: Once) -> Receipt | None:
         known = connection.execute(
-            select(appends.c.position, appends.c.at_s, appends.c.once_digest).where(appends.c.once_key == once.key)
+            select(appends.c.position, appends.c.at_s, appends.c.once_digest, appends.c.content).where(
+                appends.c.once_key == once.key
+            )
         ).first()
         if known is None:
             return None
         if known.once_digest != once.digest:
             raise _chain.other_request(once)
-        written = connection.execute(select(documents).where(documents.c.position == known.position)).all()
+        rows = connection.execute(select(documents).where(documents.c.position == known.position)).all()
+        written = {(row.kind, row.key): row for row in rows}
         recorded = connection.execute(
             select(events.c.body).where(events.c.position == known.position).order_by(events.c.ordinal)
         ).all()
         return Receipt(
             position=known.position,
             at_s=known.at_s,
-            documents=tuple(_document(row) for row in written),
+            documents=tuple(_document(written[kind, key]) for kind, key, *_ in json.loads(known.content)["documents"]),
             events=tuple(Event.model_validate_json(row.body) for row in recorded),
             repeated=True,
         )
@@ -224,6 +238,16 @@ class SqlJournal:
             yield connection
 
     @contextmanager
+    def _snapshot(self) -> Iterator[Connection]:
+        """Read as of one moment, however long it takes and whoever appends meanwhile."""
+        with self._reading() as connection:
+            if self._sqlite:
+                connection.exec_driver_sql("BEGIN")
+                yield connection
+            else:
+                yield connection.execution_options(isolation_level="REPEATABLE READ")
+
+    @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         with _ours(), self._engine.connect() as connection:
             if self._sqlite:
@@ -239,11 +263,18 @@ def _ours() -> Iterator[None]:
     """Turn a driver's failure into ours; what raised has rolled back."""
     try:
         yield
+    except (DataError, UnicodeEncodeError) as error:
+        raise Incompatible(f"the journal's database cannot hold that text: {_said(error)}") from error
     except DBAPIError as error:
-        said = str(error.orig).strip().splitlines()[0]
-        raise Unavailable(f"the journal's database refused: {said}; nothing was written") from error
+        if isinstance(error, IntegrityError) or getattr(error.orig, "sqlite_errorname", None) in _DAMAGED:
+            raise Broken(f"the journal's database is damaged: {_said(error)}; see mldl audit verify") from error
+        raise Unavailable(f"the journal's database refused: {_said(error)}; nothing was written") from error
     except SQLAlchemyError as error:
         raise Unavailable(f"the journal's database cannot be used: {error}") from error
+
+
+def _said(error: Exception) -> str:
+    return str(error.orig if isinstance(error, DBAPIError) else error).strip().splitlines()[0]
 
 
 def _open(url: str) -> Engine:
@@ -252,7 +283,8 @@ def _open(url: str) -> Engine:
         if parsed.get_backend_name() == "sqlite":
             return _open_sqlite(url, parsed.database)
         if parsed.get_backend_name() == "postgresql":
-            return create_engine(url, pool_pre_ping=True, pool_size=8)
+            # Each statement must see what was committed while it waited for the lock, whatever the server's default.
+            return create_engine(url, pool_pre_ping=True, pool_size=8, isolation_level="READ COMMITTED")
     except (ArgumentError, NoSuchModuleError) as error:
         raise Incompatible(f"journal URL {url!r} is not understood: {error}") from error
     except ModuleNotFoundError as error:
@@ -265,7 +297,10 @@ def _open(url: str) -> Engine:
 def _open_sqlite(url: str, database: str | None) -> Engine:
     if not database or database == ":memory:":
         raise Incompatible("an SQLite journal is a file: sqlite:///path; for one in memory use memory:")
-    Path(database).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"the journal's folder {Path(database).parent} cannot be made: {error.strerror}") from error
     engine = create_engine(url, isolation_level=None, connect_args={"timeout": _BUSY_MS / 1000})
 
     @event.listens_for(engine, "connect")

@@ -1,16 +1,29 @@
-"""Does every row of the store still say what the chain of appends says?"""
+"""Does every row of the store still say what the chain of appends says?
+
+Not here: whether an event was delivered, which changes; and the last appends, cut off whole together with all of their
+parts. Whoever must notice that keeps the ``head`` and the number of ``positions`` of an earlier verification elsewhere.
+"""
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, func, select, tuple_
 
 from contracts.ports import Verification
 from mldl_ray.journal import _chain
 from mldl_ray.journal._schema import appends, documents, events, heads
+
+PAGE: Final = 100
+"""Appends compared at a time: bodies may be large, and all of a page's are in memory at once."""
+_ORDER: Final = {
+    appends.name: (appends.c.position,),
+    documents.name: (documents.c.position,),
+    events.name: (events.c.position, events.c.ordinal),
+}
 
 
 def verify_rows(connection: Connection) -> Verification:
@@ -24,12 +37,29 @@ def verify_rows(connection: Connection) -> Verification:
 
 
 def _walk(connection: Connection) -> Iterator[tuple[str, int, str | None]]:
-    previous = _chain.GENESIS
-    for number, row in enumerate(connection.execute(select(appends).order_by(appends.c.position)), start=1):
-        problem = _link_problem(row, number, previous)
-        problem = problem or _parts_problem(connection, number, json.loads(row.content))
-        previous = row.hash
-        yield previous, number, problem
+    previous, number = _chain.GENESIS, 0
+    while page := _rows(connection, appends, appends.c.position > number, limit=PAGE):
+        span = number + 1, page[-1].position
+        written = _by_position(_rows(connection, documents, documents.c.position.between(*span)))
+        recorded = _by_position(_rows(connection, events, events.c.position.between(*span)))
+        for row in page:
+            number += 1
+            problem = _link_problem(row, number, previous) or _parts_problem(
+                number, json.loads(row.content), written[number], recorded[number]
+            )
+            previous = row.hash
+            yield previous, number, problem
+
+
+def _rows(connection: Connection, table: Table, where: ColumnElement[bool], limit: int | None = None) -> list[Row[Any]]:
+    return list(connection.execute(select(table).where(where).order_by(*_ORDER[table.name]).limit(limit)).all())
+
+
+def _by_position(rows: list[Row[Any]]) -> defaultdict[int, list[Row[Any]]]:
+    found: defaultdict[int, list[Row[Any]]] = defaultdict(list)
+    for row in rows:
+        found[row.position].append(row)
+    return found
 
 
 def _link_problem(row: Any, number: int, previous: str) -> str | None:
@@ -45,9 +75,8 @@ def _link_problem(row: Any, number: int, previous: str) -> str | None:
     return None
 
 
-def _parts_problem(connection: Connection, number: int, content: Any) -> str | None:
-    rows = connection.execute(select(documents).where(documents.c.position == number)).all()
-    found = {(row.kind, row.key, row.version): row for row in rows}
+def _parts_problem(number: int, content: Any, written: list[Row[Any]], recorded: list[Row[Any]]) -> str | None:
+    found = {(row.kind, row.key, row.version): row for row in written}
     said = {(kind, key, version): body for kind, key, version, body in content["documents"]}
     if found.keys() != said.keys():
         return f"append {number} wrote documents {sorted(said)}, the store has {sorted(found)}"
@@ -55,9 +84,8 @@ def _parts_problem(connection: Connection, number: int, content: Any) -> str | N
         same = (row.at_s, row.actor, row.reason) == (content["at_s"], content["actor"], content["reason"])
         if not same or _chain.digest(row.body) != said[name]:
             return f"document {' '.join(map(str, name))} was edited after append {number}"
-    query = select(events).where(events.c.position == number).order_by(events.c.ordinal)
-    recorded = connection.execute(query).all()
-    if [row.body for row in recorded] != [_chain.canonical(event) for event in content["events"]]:
+    bodies = [(row.ordinal, row.body) for row in recorded]
+    if bodies != [(ordinal, _chain.canonical(event)) for ordinal, event in enumerate(content["events"])]:
         return f"events of append {number} were edited, added or removed"
     if any(
         (row.type, row.subject) != (json.loads(row.body)["type"], json.loads(row.body)["subject"]) for row in recorded
@@ -67,15 +95,16 @@ def _parts_problem(connection: Connection, number: int, content: Any) -> str | N
 
 
 def _surplus(connection: Connection, positions: int) -> str | None:
-    for table in (documents, events):
+    for table in (appends, documents, events):
         beyond = connection.execute(select(func.count()).where(~table.c.position.between(1, positions))).scalar()
         if beyond:
             return f"{beyond} rows of {table.name} belong to no append"
-    latest = select(documents.c.kind, documents.c.key, func.max(documents.c.version)).group_by(
-        documents.c.kind, documents.c.key
-    )
-    truth = {(kind, key): version for kind, key, version in connection.execute(latest)}
-    shown = {(row.kind, row.key): row.version for row in connection.execute(select(heads))}
+    names = documents.c.kind, documents.c.key
+    newest = select(*names, func.max(documents.c.version).label("version")).group_by(*names).subquery()
+    same = tuple_(*names, documents.c.version) == tuple_(newest.c.kind, newest.c.key, newest.c.version)
+    latest = select(*names, documents.c.version, documents.c.body == "null").join(newest, same)
+    truth = {(kind, key): (version, bool(gone)) for kind, key, version, gone in connection.execute(latest)}
+    shown = {(row.kind, row.key): (row.version, row.withdrawn) for row in connection.execute(select(heads))}
     if truth != shown:
         differ = sorted(name for name in truth.keys() | shown.keys() if truth.get(name) != shown.get(name))
         return f"the newest version of {' '.join(differ[0])} is not the one that readers are given"
