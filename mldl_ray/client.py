@@ -1,0 +1,311 @@
+"""The verbs of HTTP, for Python programs. Operators' verbs are in ``operations``, the carrying in ``transport``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from contracts.errors import Incompatible, NotFound, Unavailable
+from contracts.http import (
+    ApproveRequest,
+    DeploymentAccepted,
+    DeploymentView,
+    DeployRequest,
+    EndpointView,
+    EvaluateRequest,
+    JobAccepted,
+    PolicyRequest,
+    PromoteRequest,
+    RegisterRequest,
+    Rollback,
+    RollbackRequest,
+    Why,
+)
+from contracts.records import (
+    LIVE_STATES,
+    Approval,
+    Evaluation,
+    Job,
+    Policy,
+    RestorePlan,
+    Snapshot,
+    TrainedBundle,
+    VersionView,
+)
+from contracts.specs import DataRef, DeploymentSpec, JobSpec, Json
+from mldl_ray.operations import Operations
+from mldl_ray.transport import Transport
+from mldl_ray.wire import in_path, parsed, read, version_path, wait, with_path
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+class MLDLClient(Operations):
+    """Call a service.
+
+    Args:
+        url: Of the service; ``MLDL_URL`` or this machine's when absent.
+        key: Bearer key; ``MLDL_KEY`` when absent.
+        acting_as: Who acts, for the record; honoured where no key is required.
+
+    Every method raises the error that the service raised (``contracts.errors``), or ``Unavailable`` when nobody
+    answers. Calls are repeated while the service is away; mutations carry an idempotency key, so that this is safe.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        acting_as: str | None = None,
+        *,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        key = key or os.environ.get("MLDL_KEY")
+        url = url or os.environ.get("MLDL_URL") or DEFAULT_URL
+        super().__init__(Transport(url, key, acting_as, transport))
+
+    @property
+    def url(self) -> str:
+        """Give the address of the service."""
+        return self._transport.url
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Jobs
+
+    def train(self, job: JobSpec | Mapping[str, Any]) -> JobAccepted:
+        """Start a training job; the body is that of ``POST /train``."""
+        return self._post(JobAccepted, "/train", with_path(read(JobSpec, job)))
+
+    def job(self, job_id: str) -> Job:
+        """Show a job."""
+        return self._get(Job, f"/jobs/{in_path(job_id)}/status")
+
+    def jobs(self, *, model_key: str | None = None, limit: int = 50) -> list[Job]:
+        """List jobs, newest first."""
+        return self._get(list[Job], "/jobs", model_key=model_key, limit=limit)
+
+    def wait_job(
+        self, job_id: str, *, on_progress: Callable[[Job], object] | None = None, timeout_s: float = 3600
+    ) -> Job:
+        """Wait until a job has ended, well or not.
+
+        Args:
+            job_id: Which.
+            on_progress: Hears of every state looked at, the last included.
+            timeout_s: Seconds.
+
+        Raises:
+            Unavailable: It had not ended by then.
+        """
+
+        def ended() -> Job | None:
+            job = self.job(job_id)
+            if on_progress is not None:
+                on_progress(job)
+            return job if job.status in {"succeeded", "failed", "cancelled"} else None
+
+        return wait(ended, timeout_s, f"job {job_id} to end")
+
+    def cancel(self, job_id: str, *, reason: str) -> Job:
+        """Stop a job."""
+        return self._post(Job, f"/jobs/{in_path(job_id)}/cancel", read(Why, {"reason": reason}))
+
+    def evaluate(
+        self,
+        *,
+        job_id: str | None = None,
+        model_key: str | None = None,
+        version: str | None = None,
+        data: DataRef | Mapping[str, Any] | None = None,
+        metrics: Sequence[str] = (),
+    ) -> Evaluation:
+        """Judge a job's model or a version, on its held-out rows or on others."""
+        asked = {"job_id": job_id, "model_key": model_key, "version": version, "data": data, "metrics": metrics}
+        return self._post(Evaluation, "/evaluate", with_path(read(EvaluateRequest, asked)))
+
+    # Registry
+
+    def register(self, job_id: str, *, tags: Iterable[str] = (), reason: str) -> TrainedBundle:
+        """Make a job's model a version."""
+        body = read(RegisterRequest, {"job_id": job_id, "tags": tuple(tags), "reason": reason})
+        return self._post(TrainedBundle, "/register", body)
+
+    def version(self, model_key: str, version: str = "latest", *, as_of_s: float | None = None) -> VersionView:
+        """Show a version (or ``latest``, ``stable``) with its approvals, now or as of a moment (Unix seconds)."""
+        return self._get(VersionView, version_path(model_key, version), as_of_s=as_of_s)
+
+    def versions(self, model_key: str, *, after: str = "", limit: int = 50) -> list[VersionView]:
+        """List the versions of one model."""
+        return self._get(list[VersionView], f"/registry/{in_path(model_key)}", after=after, limit=limit)
+
+    def search(
+        self,
+        *,
+        model_key: str | None = None,
+        task: str | None = None,
+        family: str | None = None,
+        tags: Iterable[str] = (),
+        min_metrics: Mapping[str, float] | None = None,
+        approved: bool | None = None,
+        text: str | None = None,
+        after: str = "",
+        limit: int = 50,
+    ) -> list[VersionView]:
+        """Search versions; go on after the last one with ``after="<model_key>@<version>"``."""
+        bounds = [f"{name}:{least:.15f}" for name, least in (min_metrics or {}).items()]
+        query: Json = {"model_key": model_key, "task": task, "family": family, "tag": list(tags), "min_metric": bounds}
+        query |= {"approved": approved, "text": text, "after": after, "limit": limit}
+        return self._get(list[VersionView], "/registry", **query)
+
+    def approve(self, model_key: str, version: str, *, decision: str = "approved", reason: str) -> Approval:
+        """Approve or reject a version."""
+        body = read(ApproveRequest, {"decision": decision, "reason": reason})
+        return self._post(Approval, f"{version_path(model_key, version)}/approvals", body)
+
+    def card(self, model_key: str, version: str = "latest") -> str:
+        """Give a version's card as an HTML page."""
+        return self._transport.call("GET", f"{version_path(model_key, version)}/card").text
+
+    def policy(self) -> Policy:
+        """Show the policy."""
+        return self._get(Policy, "/policy")
+
+    def set_policy(self, policy: Policy | Mapping[str, Any], *, reason: str) -> Policy:
+        """Replace the policy."""
+        body = read(PolicyRequest, {"policy": policy, "reason": reason})
+        return parsed(Policy, self._transport.call("PUT", "/policy", body=body))
+
+    # Deployments
+
+    def deploy(
+        self, model_key: str, version: str, spec: DeploymentSpec | Mapping[str, Any] | None = None, *, reason: str = ""
+    ) -> DeploymentAccepted:
+        """Have a version serve."""
+        asked = {"model_key": model_key, "version": version, "spec": spec or {}, "reason": reason}
+        return self._post(DeploymentAccepted, "/deploy", read(DeployRequest, asked))
+
+    def deployment(self, deployment_id: str) -> DeploymentView:
+        """Show a deployment with its decisions."""
+        return self._get(DeploymentView, f"/deployments/{in_path(deployment_id)}")
+
+    def deployments(self, *, model_key: str | None = None, limit: int = 50) -> list[DeploymentView]:
+        """List deployments, newest first."""
+        return self._get(list[DeploymentView], "/deployments", model_key=model_key, limit=limit)
+
+    def wait_deployment(
+        self, deployment_id: str, *, on_change: Callable[[DeploymentView], object] | None = None, timeout_s: float = 600
+    ) -> DeploymentView:
+        """Wait until a deployment has ended, well or not.
+
+        Args:
+            deployment_id: Which.
+            on_change: Hears of every state looked at that differs from the one before.
+            timeout_s: Seconds.
+
+        Raises:
+            Unavailable: It had not ended by then.
+        """
+        last: DeploymentView | None = None
+
+        def ended() -> DeploymentView | None:
+            nonlocal last
+            found = self.deployment(deployment_id)
+            if on_change is not None and found != last:
+                on_change(found)
+            last = found
+            return None if found.status in LIVE_STATES else found
+
+        return wait(ended, timeout_s, f"deployment {deployment_id} to end")
+
+    def promote(self, deployment_id: str, *, to_pct: float | None = None, reason: str) -> DeploymentView:
+        """Send a rollout on."""
+        body = read(PromoteRequest, {"deployment_id": deployment_id, "to_pct": to_pct, "reason": reason})
+        return self._post(DeploymentView, "/canary/promote", body)
+
+    def endpoints(self) -> list[EndpointView]:
+        """List what serves now."""
+        return self._get(list[EndpointView], "/endpoints")
+
+    def predict(
+        self, model_key: str, inputs: Sequence[Any], keys: Sequence[str] | None = None, key: str | None = None
+    ) -> Json:
+        """Predict.
+
+        Args:
+            model_key: Which model.
+            inputs: Records by feature name, or rows in the order of the features.
+            keys: Sticky key per row.
+            key: Sticky key of all rows: its version stays the same in a rollout.
+
+        Returns:
+            ``{predictions, model_version, request_id, …}``.
+        """
+        body: Json = {"inputs": list(inputs)} | ({} if keys is None else {"keys": list(keys)})
+        headers = {} if key is None else {"x-mldl-key": key}
+        answer: Json = self._transport.call("POST", f"/predict/{in_path(model_key)}", body=body, headers=headers).json()
+        return answer
+
+    def wait_serving(self, model_key: str, timeout_s: float = 120) -> EndpointView:
+        """Wait until the endpoint of a model runs with its current route table and answers.
+
+        Raises:
+            Unavailable: It did not by then.
+        """
+
+        def serving() -> EndpointView | None:
+            found = next((e for e in self.endpoints() if e.model_key == model_key), None)
+            if found is None or found.app_state != "running" or not found.applied:
+                return None
+            return found if self._answers(model_key) else None
+
+        return wait(serving, timeout_s, f"{model_key} to serve")
+
+    def _answers(self, model_key: str) -> bool:
+        try:
+            self._transport.call("POST", f"/predict/{in_path(model_key)}", body={"inputs": []})
+        except (NotFound, Unavailable):
+            return False
+        except Incompatible:
+            return True  # the endpoint itself refused the empty question
+        return True
+
+    # Going back
+
+    def snapshot_export(self, reason: str) -> Snapshot:
+        """Name this moment as one to go back to."""
+        return self._post(Snapshot, "/snapshot/export", read(Why, {"reason": reason}))
+
+    def snapshots(self) -> list[Snapshot]:
+        """List snapshots."""
+        return self._get(list[Snapshot], "/snapshots")
+
+    def snapshot_plan(self, snapshot_id: str) -> RestorePlan:
+        """Show what going back to a snapshot would change."""
+        return self._get(RestorePlan, f"/snapshots/{in_path(snapshot_id)}/plan")
+
+    def rollback(
+        self,
+        *,
+        snapshot_id: str | None = None,
+        deployment_id: str | None = None,
+        reason: str,
+        dry_run: bool = False,
+    ) -> Rollback:
+        """Go back to a snapshot, or to what served before a deployment; or only say what that would change."""
+        asked = {"snapshot_id": snapshot_id, "deployment_id": deployment_id, "reason": reason, "dry_run": dry_run}
+        return self._post(Rollback, "/rollback", read(RollbackRequest, asked))

@@ -1,0 +1,103 @@
+"""The verbs of whoever runs the service: figures, alerts, events, audit, datasets, keys. The lifecycle: ``client``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from contracts.access import Role
+from contracts.events import Event
+from contracts.http import AuditEntry, DatasetRequest, FeedbackAnswer, KeyMade, KeyView, Why
+from contracts.ports import Verification
+from contracts.records import Alert, Dataset
+from contracts.specs import DataRef, Json
+from mldl_ray.wire import Caller, in_path, parsed, read, with_path
+
+
+class Operations(Caller):
+    """Watch and administer a service."""
+
+    # Watching
+
+    def health(self) -> Json:
+        """Show how every component is."""
+        answer: Json = self._transport.call("GET", "/health").json()
+        return answer
+
+    def metrics_live(self) -> Json:
+        """Show the live figures per endpoint and version."""
+        answer: Json = self._transport.call("GET", "/metrics/live").json()
+        return answer
+
+    def metrics(self) -> str:
+        """Give the live figures in Prometheus' text format."""
+        return self._transport.call("GET", "/metrics").text
+
+    def feedback(self, items: Sequence[Mapping[str, Any]]) -> FeedbackAnswer:
+        """Tell what turned out to be true: ``{request_id, label}`` each."""
+        return self._post(FeedbackAnswer, "/feedback", {"items": [dict(item) for item in items]})
+
+    def alerts(self, *, status: str | None = None, model_key: str | None = None, limit: int = 100) -> list[Alert]:
+        """List alerts, newest first."""
+        return self._get(list[Alert], "/alerts", status=status, model_key=model_key, limit=limit)
+
+    def alert(self, alert_id: str) -> Alert:
+        """Show an alert with its evidence."""
+        return self._get(Alert, f"/alerts/{in_path(alert_id)}")
+
+    def acknowledge(self, alert_id: str, *, reason: str) -> Alert:
+        """Say that somebody looks after an alert."""
+        return self._post(Alert, f"/alerts/{in_path(alert_id)}/acknowledge", read(Why, {"reason": reason}))
+
+    def resolve(self, alert_id: str, *, reason: str) -> Alert:
+        """Close an alert."""
+        return self._post(Alert, f"/alerts/{in_path(alert_id)}/resolve", read(Why, {"reason": reason}))
+
+    def events(
+        self, *, after: int = 0, limit: int = 100, types: Iterable[str] = (), subject: str | None = None
+    ) -> list[Event]:
+        """List events in order; go on with ``after`` = the last one's position."""
+        return self._get(list[Event], "/events", after=after, limit=limit, types=list(types), subject=subject)
+
+    def follow(self, *, after: int = 0, types: Iterable[str] = (), subject: str | None = None) -> Iterator[Event]:
+        """Give events as they happen, for ever."""
+        query = {"types": list(types)} | ({} if subject is None else {"subject": subject})
+        return self._transport.events(after, query)
+
+    def audit(self, *, after: int = 0, limit: int = 100, subject: str | None = None) -> list[AuditEntry]:
+        """List who did what, when and why."""
+        return self._get(list[AuditEntry], "/audit", after=after, limit=limit, subject=subject)
+
+    def audit_verify(self) -> Verification:
+        """Have the hash chain of the whole journal recomputed."""
+        return self._get(Verification, "/audit/verify")
+
+    # Datasets and keys
+
+    def register_dataset(
+        self, data: DataRef | Mapping[str, Any], *, dataset_id: str | None = None, reason: str = ""
+    ) -> Dataset:
+        """Register a file's rows."""
+        asked = {"data": data, "dataset_id": dataset_id, "reason": reason}
+        return self._post(Dataset, "/datasets", with_path(read(DatasetRequest, asked)))
+
+    def datasets(self) -> list[Dataset]:
+        """List datasets."""
+        return self._get(list[Dataset], "/datasets")
+
+    def dataset(self, dataset_id: str, version: str | None = None) -> Dataset:
+        """Show a dataset."""
+        return self._get(Dataset, f"/datasets/{in_path(dataset_id)}", version=version)
+
+    def create_key(self, name: str, role: Role) -> KeyMade:
+        """Make a bearer key; its secret is in the answer and nowhere else."""
+        return self._post(KeyMade, "/keys", {"name": name, "role": role})
+
+    def keys(self) -> list[KeyView]:
+        """List bearer keys."""
+        return self._get(list[KeyView], "/keys")
+
+    def revoke_key(self, key_id: str, *, reason: str) -> KeyView:
+        """Revoke a bearer key."""
+        answer = self._transport.call("DELETE", f"/keys/{in_path(key_id)}", query={"reason": reason})
+        return parsed(KeyView, answer)
