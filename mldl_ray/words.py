@@ -1,0 +1,138 @@
+"""The published contracts, written from the code: ``python -m mldl_ray.words`` writes, ``--check`` compares."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import contracts
+from contracts.events import EVENT_TYPES, Event, EventType
+from contracts.specs import Json, ModelSpec
+from mldl_ray.settings import load_settings
+from serve.api import BASE, Actors, build_app
+
+FOLDER = Path(contracts.__file__).parent
+MEANINGS: dict[EventType, str] = {
+    "MLDL_TRAINING_STARTED": "Training job initiated",
+    "MLDL_CANDIDATE_READY": "Model training completed",
+    "MLDL_EVALUATED": "Model evaluation completed",
+    "MLDL_MODEL_REGISTERED": "Model registered in registry",
+    "MLDL_DEPLOYMENT_REQUESTED": "Deployment requested",
+    "MLDL_DEPLOYMENT_PROMOTED": "Canary promoted",
+    "MLDL_DRIFT_ALERT": "Model drift detected",
+    "MLDL_VIOLATION": "SLO or policy violation",
+    "ROLLBACK_REQUESTED": "System rollback requested",
+    "MLDL_TRAINING_ENDED": "Training job ended: succeeded, failed or cancelled",
+    "MLDL_DATASET_REGISTERED": "Dataset registered",
+    "MLDL_APPROVAL_REQUESTED": "A registered version waits for approval",
+    "MLDL_APPROVAL_DECIDED": "Somebody approved or rejected a version",
+    "MLDL_DEPLOYMENT_STEPPED": "Deployment took a step",
+    "MLDL_DEPLOYMENT_ROLLED_BACK": "All traffic went back to the version before",
+    "MLDL_ALERT_RESOLVED": "Alert acknowledged or resolved",
+    "MLDL_SNAPSHOT_EXPORTED": "Snapshot of the whole state taken",
+    "MLDL_SNAPSHOT_RESTORED": "State put back as it was at a snapshot",
+    "MLDL_POLICY_CHANGED": "Deployment policy replaced",
+    "MLDL_KEY_CHANGED": "API key made or revoked",
+}
+
+
+def model_spec() -> str:
+    """Write the JSON Schema of a ModelSpec."""
+    schema = ModelSpec.model_json_schema()
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "mldl.modelspec.schema.json"}
+    return json.dumps(head | schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def events() -> str:
+    """Write the AsyncAPI document of the events."""
+    return _yaml(
+        {
+            "asyncapi": "3.0.0",
+            "info": {
+                "title": "MLDL on Ray: events",
+                "version": version("mldl-ray"),
+                "description": "An event exists if and only if its state change does: both are one append to the "
+                "journal. Read them as a page or as server-sent events, in order, at least once.",
+            },
+            "defaultContentType": "application/json",
+            "channels": {
+                "events": {
+                    "address": f"{BASE}/events",
+                    "description": "`GET` with `Accept: text/event-stream`; `Last-Event-ID` resumes.",
+                    "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in EVENT_TYPES},
+                }
+            },
+            "operations": {
+                "publish": {
+                    "action": "send",
+                    "channel": {"$ref": "#/channels/events"},
+                    "messages": [{"$ref": f"#/channels/events/messages/{name}"} for name in EVENT_TYPES],
+                }
+            },
+            "components": {
+                "messages": {name: _message(name) for name in EVENT_TYPES},
+                "schemas": {"Event": Event.model_json_schema()},
+            },
+        }
+    )
+
+
+def api() -> str:
+    """Write the OpenAPI document of the HTTP surface."""
+    nobody: Any = None
+    app = build_app(Actors(*[nobody] * len(Actors._fields)), load_settings({}))
+    return _yaml(app.openapi())
+
+
+FILES: dict[str, Callable[[], str]] = {
+    "mldl.modelspec.schema.json": model_spec,
+    "mldl.events.yaml": events,
+    "mldl.api.openapi.yaml": api,
+}
+
+
+def stale() -> list[str]:
+    """List the published files that differ from the code."""
+    return [name for name, write in FILES.items() if _text(FOLDER / name) != write()]
+
+
+def main(arguments: list[str]) -> int:
+    """Write the files, or compare them with ``--check``; give the exit code."""
+    if arguments not in ([], ["--check"]):
+        print("usage: python -m mldl_ray.words [--check]", file=sys.stderr)
+        return 2
+    if arguments:
+        for name in (different := stale()):
+            print(f"contracts/{name} is not what the code says; run: python -m mldl_ray.words", file=sys.stderr)
+        return 1 if different else 0
+    for name, write in FILES.items():
+        (FOLDER / name).write_text(write(), encoding="utf-8")
+    return 0
+
+
+def _message(name: EventType) -> Json:
+    payload = {
+        "allOf": [
+            {"$ref": "#/components/schemas/Event"},
+            {"type": "object", "properties": {"type": {"const": name}}},
+        ]
+    }
+    return {"name": name, "title": name, "summary": MEANINGS[name], "payload": payload}
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+def _yaml(document: Json) -> str:
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
