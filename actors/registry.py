@@ -6,7 +6,9 @@ append. Not here: how numbers are chosen (``mldl_ray.registry.semver``), what th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from typing import Literal, TypeVar, get_args
 
@@ -32,6 +34,7 @@ from mldl_ray.registry.search import Query, after_key, check_limit
 from mldl_ray.registry.semver import next_version
 
 T = TypeVar("T")
+Aliases = Callable[[str], dict[str, str | None]]
 Verdict = Literal["approved", "rejected"]
 ATTEMPTS = 10
 CARD = "card.html"
@@ -42,6 +45,7 @@ class Registry:
 
     def __init__(self, journal: Journal, blobs: Blobs, governance: EmbeddedGovernance, clock: Clock) -> None:
         self._journal, self._blobs, self._governance, self._clock = journal, blobs, governance, clock
+        self._turn = threading.Lock()  # each registration sees the one before as its parent
 
     def register(
         self, job_id: str, *, tags: Sequence[str] = (), reason: str, by: str, once: Once | None = None
@@ -62,11 +66,10 @@ class Registry:
             Broken: The job has no model, or its artifact is damaged.
         """
         _check_reason(reason)
-        if (earlier := first_answer(self._journal, once)) is not None:
-            return _registered(earlier)
         if any(not tag.strip() for tag in tags):
             raise Incompatible("a tag is empty; leave it out or give it letters")
-        return _settled(lambda: self._register(job_id, tuple(tags), reason, by, once))
+        with self._turn:
+            return _settled(lambda: self._register(job_id, tuple(tags), reason, by, once))
 
     def view(self, model_key: str, version: str, *, as_of_s: float | None = None) -> VersionView:
         """Give a version (number, ``latest`` or ``stable``) with its approvals, now or as it was (Unix seconds).
@@ -75,7 +78,7 @@ class Registry:
             NotFound: No such model or version; the message names those that there are.
         """
         catalog = self._catalog(as_of_s)
-        return self._view(catalog, catalog.bundle(model_key, version), as_of_s)
+        return self._view(catalog.bundle(model_key, version), catalog.aliases, as_of_s)
 
     def search(
         self,
@@ -110,7 +113,8 @@ class Registry:
         most = check_limit(limit)
         catalog = self._catalog(None)
         meant = filter(query.matches, after_key(catalog.bundles(model_key), after))
-        views = (self._view(catalog, bundle, None) for bundle in meant)
+        aliases = cache(catalog.aliases)  # each model's once, not each version's
+        views = (self._view(bundle, aliases, None) for bundle in meant)
         return list(islice((view for view in views if approved in {None, view.approved}), most))
 
     def approve(
@@ -146,10 +150,11 @@ class Registry:
             return _approval(earlier)
         bundle = self._catalog(None).bundle(model_key, version)
         policy = self._governance.policy()
-        if decision == "approved" and not policy.author_may_approve and by in self._governance.authors(bundle):
+        authors = self._governance.authors(bundle)
+        if decision == "approved" and not policy.author_may_approve and by in authors:
             raise Forbidden(
                 f"{by} trained or registered {model_key} {version}, so somebody else has to approve it",
-                {"by": by, "authors": sorted(self._governance.authors(bundle))},
+                {"by": by, "authors": sorted(authors)},
             )
         word = self._word(bundle, policy, decision, reason, by, role, once)
         fact = Fact(type="MLDL_APPROVAL_DECIDED", subject=model_key, data=word.model_dump(mode="json"))
@@ -200,6 +205,8 @@ class Registry:
         return self._blobs.get(files[CARD]["digest"]).decode("utf-8")
 
     def _register(self, job_id: str, tags: tuple[str, ...], reason: str, by: str, once: Once | None) -> TrainedBundle:
+        if (earlier := first_answer(self._journal, once)) is not None:
+            return _registered(earlier)
         job, at = load(self._journal, "job", job_id, Job)
         if job is None:
             raise NotFound(f"there is no job {job_id!r}; look at the list of jobs", {"job_id": job_id})
@@ -279,7 +286,7 @@ class Registry:
             return word
         return word.model_copy(update={"expires_at_s": expiry_s(word, policy)})
 
-    def _view(self, catalog: Catalog, bundle: TrainedBundle, as_of_s: float | None) -> VersionView:
+    def _view(self, bundle: TrainedBundle, aliases: Aliases, as_of_s: float | None) -> VersionView:
         standing = self._governance.approvals(bundle, as_of_s=as_of_s)
         policy = self._governance.policy(as_of_s=as_of_s)
         history = self._journal.history("model_version", version_key(bundle.model_key, str(bundle.version)))
@@ -288,7 +295,7 @@ class Registry:
             approvals=standing,
             approved=not any(objections(standing, policy)),
             missing_approvals=missing_approvals(standing, policy),
-            aliases=catalog.aliases(bundle),
+            aliases=tuple(alias for alias, leads_to in aliases(bundle.model_key).items() if leads_to == bundle.version),
             registered_by=history[0].actor if history else None,
         )
 

@@ -92,11 +92,9 @@ class Catalog:
         found = [TrainedBundle.model_validate(document.body) for document in documents]
         return sorted(found, key=lambda bundle: (bundle.model_key, Number.of(str(bundle.version))))
 
-    def aliases(self, bundle: TrainedBundle) -> tuple[str, ...]:
-        """List the aliases that lead to a version now."""
-        latest = self.versions(bundle.model_key)[-1:]
-        found = {LATEST: bundle.version in latest, STABLE: bundle.version == self.stable(bundle.model_key)}
-        return tuple(alias for alias, leads_here in found.items() if leads_here)
+    def aliases(self, model_key: str) -> dict[str, str | None]:
+        """Say where each alias of a model leads; None where it leads nowhere."""
+        return {LATEST: next(reversed(self.versions(model_key)), None), STABLE: self.stable(model_key)}
 
     def _followed(self, model_key: str, version: str) -> str:
         if version == LATEST:

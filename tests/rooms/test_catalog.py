@@ -125,13 +125,12 @@ def test_before_the_first_append_there_was_nothing(journal: MemoryJournal) -> No
         Catalog(journal, as_of=0).bundle("income", "1.0.0")
 
 
-def test_aliases_are_those_that_lead_to_the_version(journal: MemoryJournal) -> None:
+def test_aliases_lead_to_numbers_or_nowhere(journal: MemoryJournal) -> None:
     put(journal, "1.0.0")
     put(journal, "1.1.0")
     serve(journal, "1.0.0")
-    catalog = Catalog(journal)
-    assert catalog.aliases(catalog.bundle("income", "1.0.0")) == ("stable",)
-    assert catalog.aliases(catalog.bundle("income", "1.1.0")) == ("latest",)
+    assert Catalog(journal).aliases("income") == {"latest": "1.1.0", "stable": "1.0.0"}
+    assert Catalog(journal).aliases("churn") == {"latest": None, "stable": None}
 
 
 def test_scan_goes_on_after_a_full_page(journal: MemoryJournal) -> None:
