@@ -81,9 +81,11 @@ class Predictor:
             status, body, headers = await self._answered(scope, receive)
         except MldlError as error:
             response = problem(error, scope["path"])
-            status, body, headers = response.status_code, bytes(response.body), response.raw_headers
+            status, body = response.status_code, bytes(response.body)
+            headers = [header for header in response.raw_headers if header[0] != b"content-length"]
         finally:
             self._at_once -= 1
+        headers = [*headers, (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
