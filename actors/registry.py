@@ -228,10 +228,16 @@ class Registry:
                 f"job {job.job_id} was registered already, as {model_key} {version}",
                 {"job_id": job.job_id, "model_key": model_key, "version": version},
             )
-        missing = [d for d in artifact_files(self._blobs, job.bundle.validation_hash) if not self._blobs.has(d)]
+        return self._vouched(job.bundle, job.job_id)
+
+    def _vouched(self, trained: TrainedBundle, job_id: str) -> TrainedBundle:
+        """Check that the artifact is whole; take from its manifest the classes, where the record lacks them."""
+        digest = trained.validation_hash
+        missing = [file for file in artifact_files(self._blobs, digest) if not self._blobs.has(file)]
         if missing:
-            raise NotFound(f"{len(missing)} files of job {job.job_id}'s artifact are not stored", {"missing": missing})
-        return job.bundle
+            raise NotFound(f"{len(missing)} files of job {job_id}'s artifact are not stored", {"missing": missing})
+        classes = trained.classes or tuple(read_manifest(self._blobs, digest)["facts"].get("classes") or ())
+        return trained.model_copy(update={"classes": classes})
 
     def _numbered(self, trained: TrainedBundle, job: Job, tags: tuple[str, ...]) -> tuple[TrainedBundle, str]:
         catalog = self._catalog(None)

@@ -41,18 +41,18 @@ class World:
         """A second registry on the same journal: the same actor after a restart, or beside it for a moment."""
         return Registry(self.journal, self.blobs, EmbeddedGovernance(self.journal, self.clock), self.clock)
 
-    def artifact(self, name: str, *, card: bool = True) -> str:
+    def artifact(self, name: str, *, card: bool = True, classes: Sequence[object] = (0, 1)) -> str:
         folder = self.folder / name
         folder.mkdir()
         (folder / "model.json").write_text(name)
         if card:
             (folder / "card.html").write_text(CARD, encoding="utf-8")
-        return store_artifact(self.blobs, folder, {"name": name})
+        return store_artifact(self.blobs, folder, {"classes": list(classes)})
 
     def job(
         self, job_id: str, *, family: str = "lr", columns: str = "ab", status: str = "succeeded", **changes: Any
     ) -> str:
-        digest = self.artifact(job_id, card=changes.pop("card", True))
+        digest = self.artifact(job_id, card=changes.pop("card", True), classes=changes.pop("classes", (0, 1)))
         schema = InputSchema.of(pa.table({name: [1.0, 2.0] for name in columns}))
         spec = ModelSpec(model_key=changes.pop("model_key", "income"), family=family, tags=("demo",))
         bundle = TrainedBundle(
@@ -62,7 +62,6 @@ class World:
             created_at="2026-01-01T00:00:00Z",
             family=family,
             task="classification",
-            classes=(0, 1),
             spec=spec,
             metrics={"auroc": 0.91},
             input_schema=schema.to_json(),
@@ -102,6 +101,12 @@ def test_three_jobs_of_the_demo_become_three_versions_each_naming_the_one_before
     assert [bundle.version for bundle in bundles] == ["1.0.0", "1.1.0", "2.0.0"]
     assert [bundle.lineage.parent for bundle in bundles] == [None, "1.0.0", "1.1.0"]
     assert [bundle.lineage.job_id for bundle in bundles] == ["job-1", "job-2", "job-3"]
+
+
+def test_model_that_answers_other_classes_is_a_new_major_version(world: World) -> None:
+    assert world.registered("job-1").classes == (0, 1)
+    other = world.registered("job-2", classes=("no", "yes"))
+    assert (other.version, other.classes) == ("2.0.0", ("no", "yes"))
 
 
 def test_registration_is_one_append_of_version_request_and_job_with_both_events(world: World) -> None:
