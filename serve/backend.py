@@ -22,7 +22,7 @@ from serve.endpoint import Endpoint
 
 PREDICT_PREFIX = "/api/mldl/v1/predict"
 CONTROL_PLANE = "control-plane"
-QUIET = {"enable_access_log": False, "log_level": "INFO"}
+QUIET = {"enable_access_log": False, "log_level": "WARNING"}
 _STATES: dict[ApplicationStatus, AppState] = {
     ApplicationStatus.NOT_STARTED: "starting",
     ApplicationStatus.DEPLOYING: "starting",
