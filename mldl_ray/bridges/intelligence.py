@@ -1,0 +1,130 @@
+"""Intelligence, embedded: specialists vote on a version, and one sentence says what they make of it together.
+
+It recommends; nobody has to follow. What a policy demands is governance's matter, and what live traffic shows is judged
+by ``mldl_ray.deployment``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from contracts.ports import Clock, Journal
+from contracts.records import Alert, Deployment, Evaluation, TrainedBundle
+from contracts.specs import Json
+from mldl_ray.bridges._scan import every
+from mldl_ray.bridges._specialists import SPECIALISTS, Case, Vote
+from mldl_ray.bridges.governance import EmbeddedGovernance
+from mldl_ray.bridges.mlt import distance
+from mldl_ray.registry.catalog import Catalog
+
+Verdict = Literal["deploy", "canary", "hold"]
+DEPLOY_SHARE, CANARY_SHARE = 0.75, 0.5
+
+
+class Consensus(NamedTuple):
+    """What the specialists make of it together."""
+
+    verdict: Verdict
+    confidence: float
+    why: str
+
+
+class EmbeddedIntelligence:
+    """Gather what the journal knows about a version and ask the specialists.
+
+    Args:
+        journal: Where everything is recorded.
+        clock: Tells whether approvals still count.
+        fairness_delta_max: The limit where the policy names none.
+    """
+
+    def __init__(self, journal: Journal, clock: Clock, *, fairness_delta_max: float = 0.02) -> None:
+        self._journal, self._fairness_delta_max = journal, fairness_delta_max
+        self._governance = EmbeddedGovernance(journal, clock)
+
+    def recommend(self, model_key: str, version: str) -> Json:
+        """Say whether to deploy a version: ``verdict`` (deploy, canary or hold), ``confidence``, ``why``, ``votes``.
+
+        Raises:
+            NotFound: No such version.
+        """
+        case = self._case(Catalog(self._journal).bundle(model_key, version))
+        votes = [specialist(case) for specialist in SPECIALISTS]
+        found = consensus(votes)
+        return {
+            "model_key": model_key,
+            "version": case.bundle.version,
+            "compared_with": case.stable.version if case.stable else None,
+            **found._asdict(),
+            "votes": [vote.model_dump(mode="json") for vote in votes],
+        }
+
+    def families(self, meta: Json, limit: int = 3) -> list[str]:
+        """Recommend families to train: those that won on the most similar data, nearest first, each once."""
+        bodies = [d.body for d in every(self._journal, "experience") if d.body and d.body["task"] == meta.get("task")]
+        nearest = sorted(bodies, key=lambda body: distance(meta, body["meta"]))
+        return list(dict.fromkeys(body["family"] for body in nearest))[:limit]
+
+    def _case(self, bundle: TrainedBundle) -> Case:
+        stable = self._stable(bundle)
+        return Case(
+            bundle=bundle,
+            evaluation=self._evaluation(bundle),
+            stable=stable,
+            stable_evaluation=self._evaluation(stable) if stable else None,
+            policy=self._governance.policy(),
+            fairness_delta_max=self._fairness_delta_max,
+            compliance=self._governance.check("deploy", bundle),
+            rolled_back=tuple(self._rolled_back(bundle)),
+            alerts=tuple(self._alerts(bundle)),
+        )
+
+    def _stable(self, bundle: TrainedBundle) -> TrainedBundle | None:
+        catalog = Catalog(self._journal)
+        number = catalog.stable(bundle.model_key)
+        return catalog.bundle(bundle.model_key, number) if number not in {None, bundle.version} else None
+
+    def _evaluation(self, bundle: TrainedBundle) -> Evaluation | None:
+        document = self._journal.read("evaluation", bundle.evaluation_id) if bundle.evaluation_id else None
+        return Evaluation.model_validate(document.body) if document is not None else None
+
+    def _rolled_back(self, bundle: TrainedBundle) -> list[Deployment]:
+        found = [Deployment.model_validate(document.body) for document in every(self._journal, "deployment")]
+        mine = [d for d in found if (d.model_key, d.version) == (bundle.model_key, bundle.version)]
+        return sorted((d for d in mine if d.status == "rolled_back"), key=lambda d: d.created_at_s)
+
+    def _alerts(self, bundle: TrainedBundle) -> list[Alert]:
+        found = [Alert.model_validate(document.body) for document in every(self._journal, "alert")]
+        return [
+            a
+            for a in found
+            if a.model_key == bundle.model_key and a.status != "resolved" and a.version in {None, bundle.version}
+        ]
+
+
+def consensus(votes: Sequence[Vote]) -> Consensus:
+    """Weigh the votes by their confidence; one that blocks decides alone.
+
+    From three quarters of the weight in favour: deploy. From a half: only as a canary. Below, or when nobody can judge:
+    hold.
+
+    >>> said = Vote(specialist="risk", verdict="against", confidence=0.9, reason="the policy does not", blocking=True)
+    >>> consensus([said]).why
+    'hold: risk decides alone: the policy does not'
+    """
+    if blocking := [vote for vote in votes if vote.blocking and vote.verdict == "against"]:
+        first = blocking[0]
+        return Consensus("hold", first.confidence, f"hold: {first.specialist} decides alone: {first.reason}")
+    voting = [vote for vote in votes if vote.verdict != "abstains"]
+    total = sum(vote.confidence for vote in voting)
+    if not total:
+        return Consensus("hold", 0.0, "hold: no specialist could judge it")
+    share = sum(vote.confidence for vote in voting if vote.verdict == "for") / total
+    verdict: Verdict = "deploy" if share >= DEPLOY_SHARE else "canary" if share >= CANARY_SHARE else "hold"
+    against = [f"{vote.specialist} ({vote.reason})" for vote in voting if vote.verdict == "against"]
+    favour = sum(vote.verdict == "for" for vote in voting)
+    why = f"{verdict}: {favour} of {len(voting)} specialists are for it"
+    return Consensus(
+        verdict, round(max(share, 1 - share), 3), f"{why}; against: {', '.join(against)}" if against else why
+    )
