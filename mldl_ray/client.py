@@ -208,7 +208,12 @@ class MLDLClient(Operations):
         return self._get(list[DeploymentView], "/deployments", model_key=model_key, limit=limit)
 
     def wait_deployment(
-        self, deployment_id: str, *, on_change: Callable[[DeploymentView], object] | None = None, timeout_s: float = 600
+        self,
+        deployment_id: str,
+        *,
+        on_change: Callable[[DeploymentView], object] | None = None,
+        timeout_s: float = 600,
+        until: Callable[[DeploymentView], bool] = lambda found: found.status not in LIVE_STATES,
     ) -> DeploymentView:
         """Wait until a deployment has ended, well or not.
 
@@ -216,6 +221,7 @@ class MLDLClient(Operations):
             deployment_id: Which.
             on_change: Hears of every state looked at that differs from the one before.
             timeout_s: Seconds.
+            until: What to wait for instead of the end.
 
         Raises:
             Unavailable: It had not ended by then.
@@ -228,7 +234,7 @@ class MLDLClient(Operations):
             if on_change is not None and found != last:
                 on_change(found)
             last = found
-            return None if found.status in LIVE_STATES else found
+            return found if until(found) else None
 
         return wait(ended, timeout_s, f"deployment {deployment_id} to end")
 

@@ -1,0 +1,176 @@
+"""Deployments, predictions, snapshots, going back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from contracts.errors import Incompatible
+from contracts.http import DeploymentView
+from contracts.records import Impact
+from contracts.specs import Json
+from mldl_ray.terminal.verb import Terminal, Why, group, read_json, remote, table
+
+COMING = frozenset({"requested", "starting", "promoting"})
+LOOK_TIMEOUT_S = 30 * 24 * 3600.0
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands."""
+    remote(app, "deploy")(deploy)
+    deployments = group("Versions on their way to their traffic.")
+    remote(deployments, "list")(list_deployments)
+    remote(deployments, "show")(show_deployment)
+    remote(deployments, "watch")(watch_deployment)
+    app.add_typer(deployments, name="deployments")
+    remote(app, "promote")(promote)
+    remote(app, "rollback")(rollback)
+    remote(app, "predict", flag=False)(predict)
+    snapshot = group("Moments to go back to.")
+    remote(snapshot, "export")(export)
+    remote(snapshot, "list")(list_snapshots)
+    remote(snapshot, "plan")(plan)
+    app.add_typer(snapshot, name="snapshot")
+
+
+def deploy(
+    terminal: Terminal,
+    model_key: str,
+    version: str,
+    strategy: Annotated[
+        Literal["canary", "shadow", "blue_green"] | None, typer.Option(help="Canary when absent.")
+    ] = None,
+    canary_pct: Annotated[float | None, typer.Option(help="First step, percent.")] = None,
+    window: Annotated[float | None, typer.Option(help="Seconds a step lasts at most.")] = None,
+    spec: Annotated[str | None, typer.Option(help="A DeploymentSpec as JSON, or @file; options win over it.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept in the journal.")] = "",
+    wait: Annotated[Literal["no", "started", "ended"], typer.Option(help="How long to stay and watch.")] = "started",
+) -> None:
+    """Have a version serve: directly when it is the first, otherwise by canary, shadow or blue/green."""
+    body = read_json(spec, "--spec") if spec else {}
+    if not isinstance(body, dict):
+        raise Incompatible("--spec must be a JSON object: a DeploymentSpec")
+    options: Json = {"strategy": strategy, "canary_pct": canary_pct, "promotion_window": window}
+    body |= {name: value for name, value in options.items() if value is not None}
+    accepted = terminal.client.deploy(model_key, version, body, reason=reason)
+    if wait == "no":
+        terminal.show(accepted, f"{accepted.deployment_id} {accepted.status}")
+        return
+    _watch(terminal, accepted.deployment_id, wait)
+
+
+def list_deployments(
+    terminal: Terminal, model_key: Annotated[str | None, typer.Option("--model")] = None, limit: int = 50
+) -> None:
+    """List deployments, newest first."""
+    found = terminal.client.deployments(model_key=model_key, limit=limit)
+    rows = [(d.deployment_id, d.status, d.model_key, d.stable, d.candidate, d.strategy, _shares(d)) for d in found]
+    terminal.show(found, table("deployment status model stable candidate strategy traffic", rows))
+
+
+def show_deployment(terminal: Terminal, deployment_id: str) -> None:
+    """Show a deployment with its history and every decision."""
+    found = terminal.client.deployment(deployment_id)
+    terminal.show(found, _line(found))
+    if not terminal.as_json:
+        for change in found.history:
+            terminal.say(f"  {change.status}: {change.reason} ({change.actor})")
+        for decision in found.decisions:
+            terminal.say(f"  {decision.step_pct:g}% {decision.verdict}: {decision.why}")
+
+
+def watch_deployment(terminal: Terminal, deployment_id: str) -> None:
+    """Show a deployment's changes until it ends. Exit code 1 when it does not succeed."""
+    _watch(terminal, deployment_id, "ended")
+
+
+def promote(
+    terminal: Terminal,
+    deployment_id: str,
+    reason: Why,
+    to_pct: Annotated[float | None, typer.Option("--to", help="Percent; the next step when absent.")] = None,
+) -> None:
+    """Send a rollout on by your decision."""
+    found = terminal.client.promote(deployment_id, to_pct=to_pct, reason=reason)
+    terminal.show(found, _line(found))
+
+
+def rollback(
+    terminal: Terminal,
+    reason: Why,
+    snapshot: Annotated[str | None, typer.Option(help="Put everything back as it was then…")] = None,
+    deployment: Annotated[str | None, typer.Option(help="…or one model to what served before this deployment.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+) -> None:
+    """Go back, or only say what that would change."""
+    found = terminal.client.rollback(snapshot_id=snapshot, deployment_id=deployment, reason=reason, dry_run=dry_run)
+    terminal.show(found, _impacts(found.impacts, found.risk, found.risk_reasons, applied=found.applied))
+
+
+def predict(
+    terminal: Terminal,
+    model_key: str,
+    body: Annotated[str, typer.Option("--json", help='As in \'{"inputs": [{"age": 39}]}\'; @file, or - for stdin.')],
+    sticky: Annotated[str | None, typer.Option(help="Sticky key: its version stays the same in a rollout.")] = None,
+) -> None:
+    """Predict; prints the answer as JSON."""
+    asked = read_json(body, "--json")
+    if not isinstance(asked, dict) or not isinstance(asked.get("inputs"), list) or set(asked) - {"inputs", "keys"}:
+        raise Incompatible('--json must look like {"inputs": [{"age": 39, …}]}, with "keys" beside it if you like')
+    terminal.show(terminal.client.predict(model_key, asked["inputs"], keys=asked.get("keys"), key=sticky))
+
+
+def export(terminal: Terminal, reason: Why) -> None:
+    """Name this moment as one to go back to."""
+    found = terminal.client.snapshot_export(reason)
+    terminal.show(found, f"{found.snapshot_id} at position {found.position}, {len(found.artifacts)} artifacts")
+
+
+def list_snapshots(terminal: Terminal) -> None:
+    """List snapshots."""
+    found = terminal.client.snapshots()
+    rows = [(s.snapshot_id, s.position, s.created_by, s.reason) for s in found]
+    terminal.show(found, table("snapshot position by reason", rows))
+
+
+def plan(terminal: Terminal, snapshot_id: str) -> None:
+    """Show what going back to a snapshot would change."""
+    found = terminal.client.snapshot_plan(snapshot_id)
+    terminal.show(found, _impacts(found.impacts, found.risk, found.risk_reasons, applied=False))
+
+
+def _watch(terminal: Terminal, deployment_id: str, until: Literal["started", "ended"]) -> None:
+    last = ""
+
+    def show(found: DeploymentView) -> None:
+        nonlocal last
+        if (line := _line(found)) != last:
+            terminal.say(line)
+            last = line
+
+    client = terminal.client
+    if until == "started":
+        found = client.wait_deployment(deployment_id, on_change=show, until=lambda d: d.status not in COMING)
+    else:
+        found = client.wait_deployment(deployment_id, on_change=show, timeout_s=LOOK_TIMEOUT_S)
+    if terminal.as_json:
+        terminal.show(found)
+    if found.status in {"failed", "rolled_back", "superseded"}:
+        reason = found.decisions[-1].why if found.decisions else found.history[-1].reason if found.history else ""
+        terminal.say(reason)
+        raise typer.Exit(1)
+
+
+def _line(found: DeploymentView) -> str:
+    return f"{found.deployment_id} {found.status:<12} {_shares(found)}".rstrip()
+
+
+def _shares(found: DeploymentView) -> str:
+    return ", ".join(f"{version} {share:.0%}" for version, share in found.traffic.items())
+
+
+def _impacts(impacts: tuple[Impact, ...], risk: str, reasons: tuple[str, ...], *, applied: bool) -> str:
+    lines = [impact.sentence for impact in impacts] or ["nothing changes"]
+    head = "done:" if applied else f"risk {risk}" + (f" ({'; '.join(reasons)})" if reasons else "") + ", would change:"
+    return "\n".join([head, *(f"  {line}" for line in lines)])

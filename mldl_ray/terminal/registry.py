@@ -1,0 +1,143 @@
+"""Versions, approvals, the policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from contracts.errors import Incompatible
+from contracts.records import VersionView
+from mldl_ray.terminal.verb import Terminal, Why, group, plain, read_json, remote, table
+
+Bounds = Annotated[list[str] | None, typer.Option("--min-metric", help="As in auroc=0.9; may be given again.")]
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands."""
+    remote(app, "register")(register)
+    remote(app, "approve")(approve)
+    registry = group("Registered versions.")
+    remote(registry, "search")(search)
+    remote(registry, "show")(show)
+    remote(registry, "card")(card)
+    app.add_typer(registry, name="registry")
+    policy = group("What must hold before a version may be deployed.")
+    remote(policy, "show")(show_policy)
+    remote(policy, "set")(set_policy)
+    app.add_typer(policy, name="policy")
+
+
+def register(
+    terminal: Terminal,
+    job_id: str,
+    reason: Why,
+    tag: Annotated[list[str] | None, typer.Option(help="May be given again.")] = None,
+) -> None:
+    """Make a job's model a version; its number says what changed."""
+    bundle = terminal.client.register(job_id, tags=tag or (), reason=reason)
+    terminal.show(bundle, f"{bundle.model_key} {bundle.version}\nartifact {bundle.validation_hash}")
+
+
+def approve(
+    terminal: Terminal,
+    model_key: str,
+    version: str,
+    reason: Why,
+    reject: Annotated[bool, typer.Option("--reject", help="Say no instead.")] = False,
+) -> None:
+    """Approve a version, or reject it."""
+    decision = "rejected" if reject else "approved"
+    found = terminal.client.approve(model_key, version, decision=decision, reason=reason)
+    terminal.show(found, f"{found.model_key} {found.version} {found.decision} by {found.by}")
+
+
+def search(
+    terminal: Terminal,
+    text: Annotated[str | None, typer.Argument(help="Words to look for.")] = None,
+    model_key: Annotated[str | None, typer.Option("--model")] = None,
+    task: str | None = None,
+    family: str | None = None,
+    tag: Annotated[list[str] | None, typer.Option(help="May be given again.")] = None,
+    min_metric: Bounds = None,
+    approved: Annotated[bool | None, typer.Option(help="Only approved ones, or only others.")] = None,
+    limit: int = 50,
+) -> None:
+    """Search versions by key, task, family, tags, metrics, approval or words."""
+    found = terminal.client.search(
+        model_key=model_key,
+        task=task,
+        family=family,
+        tags=tag or (),
+        min_metrics=dict(_bound(bound) for bound in min_metric or ()),
+        approved=approved,
+        text=text,
+        limit=limit,
+    )
+    terminal.show(found, table("model version family task approved aliases metrics", [_row(view) for view in found]))
+
+
+def show(
+    terminal: Terminal,
+    model_key: str,
+    version: Annotated[str, typer.Argument(help="latest, stable or a number.")] = "latest",
+) -> None:
+    """Show a version with its approvals and lineage."""
+    found = terminal.client.version(model_key, version)
+    bundle, lineage = found.bundle, found.bundle.lineage
+    rows = [("version", f"{bundle.model_key} {bundle.version}"), ("family", bundle.family), ("task", bundle.task)]
+    rows += [(name, f"{value:.4f}") for name, value in bundle.metrics.items()]
+    rows += [("calibration error", str(bundle.calibration.ece)), ("fairness delta", str(bundle.fairness.delta))]
+    rows += [("dataset", f"{lineage.dataset_id}@{lineage.version}"), ("job", lineage.job_id), ("after", lineage.parent)]
+    rows += [("artifact", bundle.validation_hash), ("registered by", found.registered_by)]
+    rows += [(a.decision, f"{a.by}: {a.reason}") for a in found.approvals]
+    rows += [("approvals missing", str(found.missing_approvals))]
+    terminal.show(found, table("what is", rows))
+
+
+def card(
+    terminal: Terminal,
+    model_key: str,
+    version: Annotated[str, typer.Argument()] = "latest",
+    out: Annotated[Path | None, typer.Option(help="Write the page to this file.")] = None,
+) -> None:
+    """Give a version's card as an HTML page."""
+    page = terminal.client.card(model_key, version)
+    if out is not None:
+        out.write_text(page, encoding="utf-8")
+        page = str(out)
+    terminal.show({"file": str(out)} if out else {"html": page}, page)
+
+
+def show_policy(terminal: Terminal) -> None:
+    """Show the policy."""
+    terminal.show(terminal.client.policy())
+
+
+def set_policy(
+    terminal: Terminal,
+    fields: Annotated[str, typer.Argument(help="Fields to change, as in '{\"approvals_required\": 2}', or @file.")],
+    reason: Why,
+) -> None:
+    """Change the policy; fields that are not named stay."""
+    changes = read_json(fields, "the policy")
+    if not isinstance(changes, dict):
+        raise Incompatible('the policy must be a JSON object, as in {"approvals_required": 2}')
+    changed = plain(terminal.client.policy()) | changes
+    terminal.show(terminal.client.set_policy(changed, reason=reason))
+
+
+def _bound(text: str) -> tuple[str, float]:
+    name, _, least = text.replace(":", "=").partition("=")
+    try:
+        return name, float(least)
+    except ValueError as error:
+        raise Incompatible(f"--min-metric {text!r} is not metric=number, as in auroc=0.9") from error
+
+
+def _row(view: VersionView) -> tuple[str | None, ...]:
+    bundle = view.bundle
+    metrics = " ".join(f"{name}={value:.3f}" for name, value in bundle.metrics.items())
+    approved = "yes" if view.approved else f"{view.missing_approvals} missing"
+    return bundle.model_key, bundle.version, bundle.family, bundle.task, approved, " ".join(view.aliases), metrics

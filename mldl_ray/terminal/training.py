@@ -1,0 +1,223 @@
+"""Data, training jobs, evaluations."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from contracts.errors import Incompatible
+from contracts.records import Evaluation, Job
+from contracts.specs import Json
+from mldl_ray.terminal.verb import Terminal, Why, group, read_json, remote, table
+
+ModelKey = Annotated[str | None, typer.Option("--model", help="Only of this model_key.")]
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands."""
+    remote(app, "train", key_options=("--api-key",))(train)
+    remote(app, "evaluate")(evaluate)
+    jobs = group("Training jobs.")
+    remote(jobs, "list")(list_jobs)
+    remote(jobs, "show")(show_job)
+    remote(jobs, "cancel")(cancel_job)
+    app.add_typer(jobs, name="jobs")
+    datasets = group("Registered rows.")
+    remote(datasets, "list")(list_datasets)
+    remote(datasets, "show")(show_dataset)
+    remote(datasets, "register")(register_dataset)
+    app.add_typer(datasets, name="datasets")
+
+
+def train(
+    terminal: Terminal,
+    data: Annotated[str | None, typer.Option(help="Parquet or CSV file, or URI.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Instead of --data: a registered dataset, NAME or NAME@VERSION.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Column to predict.")] = None,
+    family: Annotated[str | None, typer.Option(help="lr, xgb…; `mldl status` lists them.")] = None,
+    model_key: Annotated[str | None, typer.Option("--key", help="The model's name (its model_key).")] = None,
+    task: Annotated[str, typer.Option(help="classification or regression.")] = "classification",
+    exclude: Annotated[str, typer.Option(help="Columns that are never features, separated by commas.")] = "",
+    sensitive: Annotated[str, typer.Option(help="Columns whose groups fairness compares, separated by commas.")] = "",
+    trials: Annotated[int | None, typer.Option(help="Most configurations to try.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="bayes, grid, random or hyperband.")] = None,
+    metric: Annotated[str | None, typer.Option(help="What the search maximises or minimises.")] = None,
+    folds: Annotated[int | None, typer.Option(help="Of the cross-validation.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same result.")] = None,
+    spec: Annotated[
+        str | None, typer.Option(help="The body of POST /train as JSON, or @file; options win over it.")
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Show progress until the job ends.")] = True,
+) -> None:
+    """Train a model by hyperparameter search. Exit code 1 when the job does not succeed."""
+    body = read_json(spec, "--spec") if spec else {}
+    if not isinstance(body, dict):
+        raise Incompatible(f"--spec must be a JSON object like the body of POST /train, got {type(body).__name__}")
+    _fill(
+        body,
+        "spec",
+        {"model_key": model_key, "family": family, "task": None if spec and task == "classification" else task},
+    )
+    _fill(
+        body,
+        "data",
+        _source(data, dataset) | {"target": target, "exclude": _list(exclude), "sensitive": _list(sensitive)},
+    )
+    _fill(body, "hpo", {"max_trials": trials, "strategy": strategy, "metric": metric})
+    _fill(body, "cv", {"folds": folds})
+    if seed is not None:
+        body["seed"] = seed
+    accepted = terminal.client.train(body)
+    if not wait:
+        terminal.show(accepted, f"{accepted.job_id} {accepted.status}; mldl jobs show {accepted.job_id}")
+        return
+    job = _watched(terminal, accepted.job_id)
+    terminal.show(job, _outcome(job))
+    if job.status != "succeeded":
+        raise typer.Exit(1)
+
+
+def evaluate(
+    terminal: Terminal,
+    job: Annotated[str | None, typer.Option(help="Judge this job's model…")] = None,
+    model_key: Annotated[str | None, typer.Option("--model", help="…or this model's version.")] = None,
+    version: Annotated[str, typer.Option(help="latest, stable or a number.")] = "latest",
+    data: Annotated[str | None, typer.Option(help="File with other rows; the held-out rows when absent.")] = None,
+    target: Annotated[str | None, typer.Option(help="Column of the truth in that file.")] = None,
+    metrics: Annotated[str, typer.Option(help="Separated by commas; the task's own when absent.")] = "",
+) -> None:
+    """Judge a model: quality with intervals, calibration, fairness, robustness."""
+    rows = {"uri": data, "target": target} if data else None
+    found = terminal.client.evaluate(
+        job_id=job,
+        model_key=model_key,
+        version=version if model_key else None,
+        data=rows,
+        metrics=_list(metrics),
+    )
+    terminal.show(found, table("figure value low high", _figures(found)))
+
+
+def list_jobs(terminal: Terminal, model_key: ModelKey = None, limit: int = 50) -> None:
+    """List jobs, newest first."""
+    found = terminal.client.jobs(model_key=model_key, limit=limit)
+    rows = [
+        (
+            j.job_id,
+            j.status,
+            j.job.spec.model_key,
+            j.job.spec.family,
+            f"{j.progress.trials_done}/{j.progress.trials_total}",
+            _number(j.progress.best_score),
+            f"{j.cost_units:.4f}",
+            j.registered_version,
+        )
+        for j in found
+    ]
+    terminal.show(found, table("job status model family trials best cost version", rows))
+
+
+def show_job(terminal: Terminal, job_id: str) -> None:
+    """Show a job, its trials and its cost."""
+    job = terminal.client.job(job_id)
+    terminal.show(job, _outcome(job))
+
+
+def cancel_job(terminal: Terminal, job_id: str, reason: Why) -> None:
+    """Stop a job."""
+    job = terminal.client.cancel(job_id, reason=reason)
+    terminal.show(job, f"{job.job_id} {job.status}")
+
+
+def list_datasets(terminal: Terminal) -> None:
+    """List registered datasets."""
+    found = terminal.client.datasets()
+    rows = [(d.dataset_id, d.version, d.rows, len(d.columns), d.target, d.source) for d in found]
+    terminal.show(found, table("dataset version rows columns target source", rows))
+
+
+def show_dataset(terminal: Terminal, dataset_id: str, version: Annotated[str | None, typer.Argument()] = None) -> None:
+    """Show a dataset: its columns, roles and statistics."""
+    found = terminal.client.dataset(dataset_id, version)
+    terminal.show(found, table("column type", found.columns.items()))
+
+
+def register_dataset(
+    terminal: Terminal,
+    data: Annotated[str, typer.Argument(help="Parquet or CSV file, or URI.")],
+    target: Annotated[str, typer.Option(help="Column to predict.")],
+    name: Annotated[str | None, typer.Option(help="The file's when absent.")] = None,
+    exclude: str = "",
+    sensitive: str = "",
+    reason: Annotated[str, typer.Option(help="Why; kept in the journal.")] = "",
+) -> None:
+    """Register a file's rows: stored by digest, never changed."""
+    ref = {"uri": data, "target": target, "exclude": _list(exclude), "sensitive": _list(sensitive)}
+    found = terminal.client.register_dataset(ref, dataset_id=name, reason=reason)
+    terminal.show(found, f"{found.dataset_id} {found.version}: {found.rows} rows, {len(found.columns)} columns")
+
+
+def _fill(body: Json, part: str, given: Json) -> None:
+    known = {name: value for name, value in given.items() if value not in (None, [])}
+    if known:
+        body[part] = dict(body.get(part) or {}) | known
+
+
+def _source(data: str | None, dataset: str | None) -> Json:
+    if data and dataset:
+        raise Incompatible("give one of --data (a file) or --dataset (registered rows), not both")
+    name, _, version = (dataset or "").partition("@")
+    return {"uri": data, "dataset_id": name or None, "version": version or None}
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _watched(terminal: Terminal, job_id: str) -> Job:
+    if terminal.as_json:
+        return terminal.client.wait_job(job_id)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[best]}"))
+    with Progress(*columns, console=terminal.out) as bar:
+        task = bar.add_task(job_id, total=None, best="")
+
+        def show(job: Job) -> None:
+            best = "" if job.progress.best_score is None else f"best {job.progress.best_score:.4f}"
+            bar.update(task, completed=job.progress.trials_done, total=job.progress.trials_total or None, best=best)
+
+        return terminal.client.wait_job(job_id, on_progress=show)
+
+
+def _outcome(job: Job) -> str:
+    lines = [f"{job.job_id} {job.status}: {job.progress.trials_done} trials, {job.cost_units:.4f} cost units"]
+    if job.error:
+        lines.append(str(job.error.get("message", job.error)))
+    if job.bundle:
+        lines.append(", ".join(f"{name} {value:.4f}" for name, value in job.bundle.metrics.items()))
+        lines.append(f"with {job.bundle.hyperparams}")
+    if job.registered_version:
+        lines.append(f"registered as {job.job.spec.model_key} {job.registered_version}")
+    elif job.status == "succeeded":
+        lines.append(f'register it: mldl register {job.job_id} --reason "…"')
+    return "\n".join(lines)
+
+
+def _figures(found: Evaluation) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
+    for name, value in found.metrics.items():
+        interval = found.intervals.get(name)
+        rows.append(
+            (name, _number(value), *((_number(interval.low), _number(interval.high)) if interval else ("", "")))
+        )
+    rows.append(("calibration error", _number(found.calibration.ece), "", ""))
+    rows.append(("fairness delta", _number(found.fairness.delta), "", ""))
+    rows.append(("noise sensitivity", _number(found.robustness.noise_sensitivity), "", ""))
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
