@@ -28,6 +28,7 @@ RESAMPLES = 200
 MOST_ROWS = 20_000
 LEVEL = 0.95
 _CELLS = 1_000_000  # of a resample matrix at once: 8 MB, which stays near the processor
+_STREAM = 1  # apart from a caller's default_rng(seed), which may have drawn the rows themselves
 _FEWEST = 20  # draws of an interval, where some left the figure undefined
 
 
@@ -49,7 +50,7 @@ class Resamples:
             seed: Of the draws.
             draws: How many.
         """
-        random = np.random.default_rng(seed)
+        random = np.random.default_rng([seed, _STREAM])
         groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
         smallest = min(len(group) for group in groups)
         if len(strata) > MOST_ROWS:

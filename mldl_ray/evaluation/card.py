@@ -30,7 +30,7 @@ border-bottom:1px solid var(--line)}h3{font-size:.95rem;margin:1.2rem 0 .3rem}p{
 .soft{color:var(--soft)}.tag{display:inline-block;padding:0 .5rem;margin-right:.3rem;border:1px solid var(--line);
 border-radius:1rem;font-size:.85rem}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-th{font-weight:600;color:var(--soft)}td.n,th.n{text-align:right}.notes{padding:.5rem 1rem;border-left:4px solid
+th{font-weight:600;color:var(--soft)}.notes{padding:.5rem 1rem;border-left:4px solid
 var(--amber);background:var(--back)}.notes ul{margin:.2rem 0;padding-left:1.2rem}.wide{overflow-x:auto}
 code{font-size:.85em;overflow-wrap:anywhere}svg{max-width:100%;height:auto}svg text{fill:var(--ink);font-size:12px}
 svg .soft{fill:var(--soft)}svg .axis{stroke:var(--soft);fill:none}svg .grid{stroke:var(--line);fill:none}

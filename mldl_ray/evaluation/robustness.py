@@ -18,7 +18,7 @@ from contracts.records import Robustness
 from mldl_ray.adapters.schema import Column, plain
 from mldl_ray.adapters.table import numbers, to_table
 from mldl_ray.evaluation._rows import said_of, truth_of
-from mldl_ray.evaluation.metrics import metric_of, score
+from mldl_ray.evaluation.metrics import metrics_of, score
 
 if TYPE_CHECKING:
     from mldl_ray.adapters.base import BaseModelAdapter
@@ -29,6 +29,9 @@ SIGMAS = (0.1, 0.25, 0.5)
 SENSITIVITY_SIGMA = 0.25
 KNOCKED_OUT = (0.1, 0.3)
 """Shares of all values that are made missing."""
+
+_NOISE, _HOLES = 2, 3
+"""Streams apart from the bootstrap's and from a caller's own ``default_rng(seed)``, which [seed, 0] would repeat."""
 
 
 def noise_robustness(
@@ -64,6 +67,7 @@ def noise_robustness(
     Raises:
         Incompatible: Rows, labels or the metric do not fit the model, or the metric is undefined on these rows.
     """
+    (measure,) = metrics_of(adapter.task, (metric,))
     rows = to_table(table, adapter.schema.names)
     truth = truth_of(adapter, y, rows.num_rows)
 
@@ -75,7 +79,7 @@ def noise_robustness(
     missing = {f"{share:g}": judged(holed) for share, holed in _holed(rows, seed)}
     loss = None
     if (at := f"{SENSITIVITY_SIGMA:g}") in noise:
-        loss = clean - noise[at] if metric_of(metric).higher_is_better else noise[at] - clean
+        loss = clean - noise[at] if measure.higher_is_better else noise[at] - clean
     return Robustness(noise_sensitivity=loss, noise=noise, clean=clean, metric=metric, missing=missing)
 
 
@@ -86,7 +90,7 @@ def _noisy(
     if not columns:
         return []
     values = {column.name: numbers(column, table.column(column.name)) for column in columns}
-    random = np.random.default_rng([seed, 0])
+    random = np.random.default_rng([seed, _NOISE])
     steps = {
         column.name: _deviation(adapter, column, values[column.name]) * random.standard_normal(table.num_rows)
         for column in columns
@@ -115,7 +119,7 @@ def _replaced(table: pa.Table, values: dict[str, Doubles]) -> pa.Table:
 
 
 def _holed(table: pa.Table, seed: int) -> list[tuple[float, pa.Table]]:
-    luck = np.random.default_rng([seed, 1]).random((table.num_columns, table.num_rows))
+    luck = np.random.default_rng([seed, _HOLES]).random((table.num_columns, table.num_rows))
     return [
         (
             share,
