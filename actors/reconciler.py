@@ -62,7 +62,8 @@ class Reconciler:
         moved, wanted = False, set()
         for document in self._journal.scan("endpoint", limit=MOST_ENDPOINTS):
             endpoint = Endpoint.model_validate(document.body)
-            wanted.add(endpoint_app(endpoint.model_key))
+            if endpoint.stable is not None:
+                wanted.add(endpoint_app(endpoint.model_key))
             try:
                 moved |= self._endpoint(endpoint, document.version, states, roles)
             except Conflict as error:

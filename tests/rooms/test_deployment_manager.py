@@ -298,6 +298,20 @@ async def test_a_restored_endpoint_is_shown_to_replicas(world: World) -> None:
 
 
 @story
+async def test_an_endpoint_restored_to_serve_nothing_is_deleted_and_can_serve_again(world: World) -> None:
+    await world.served("1.0.0")
+    own, version = load(world.journal, "endpoint", KEY, Endpoint)
+    assert own is not None
+    goal = own.model_copy(update={"stable": None, "epoch": own.epoch + 1})
+    world.journal.append([write("endpoint", KEY, version, goal)], actor="restore", reason="r")
+    for _ in range(3):
+        await world.manager.turn()
+    assert world.serving.states() == {}
+    again = await world.deploy("1.1.0")
+    assert (await world.settle(again.deployment_id, until="succeeded")).version == "1.1.0"
+
+
+@story
 async def test_an_endpoint_that_was_withdrawn_is_deleted(world: World) -> None:
     await world.served("1.0.0")
     _, version = load(world.journal, "endpoint", KEY, Endpoint)
