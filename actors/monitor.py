@@ -1,0 +1,279 @@
+"""The monitor: live figures, drift, service levels, alerts. What is counted and judged is in ``mldl_ray.monitoring``.
+
+What survives a restart: the alerts and everything else in the journal, and the history written so far. The counts do
+not: they begin again at zero, and so does a drift window; labels of answers from before are unknown. A rollout is only
+delayed by that, because its judge never promotes on too little evidence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections import OrderedDict
+
+from contracts.errors import Broken, NotFound, Unavailable
+from contracts.ports import Blobs, Clock, Journal, Once
+from contracts.records import Alert, Deployment, RolloutTelemetry
+from contracts.specs import Json
+from mldl_ray.monitoring import exposition, live, slo
+from mldl_ray.monitoring.alerts import Alerts
+from mldl_ray.monitoring.answers import checked_labels
+from mldl_ray.monitoring.batch import Batch
+from mldl_ray.monitoring.counts import Counts, Place
+from mldl_ray.monitoring.history import History
+from mldl_ray.monitoring.kpis import Kpis
+from mldl_ray.monitoring.slo import Want
+from mldl_ray.monitoring.versions import Profile, Stream, Versions
+from mldl_ray.monitoring.watch import DriftWatch, Due
+from mldl_ray.registry.catalog import Catalog
+from mldl_ray.settings import Settings
+
+log = logging.getLogger(__name__)
+QUIET_S = 30.0
+"""After a cause was raised it is left alone for so long: while its alert is open, more would only ask the journal."""
+MOST_DIGESTS = 4096
+
+
+class Monitor:
+    """Take telemetry and labels, keep figures of the traffic, and alert. Safe to call from several threads.
+
+    A plain class: tests build it directly, the roof wraps it as a detached actor.
+
+    Args:
+        settings: Where the history lives; window and budget of the drift test; prices.
+        journal: Where alerts live, and versions and deployments are read.
+        blobs: Where versions' reference rows lie.
+        clock: Time.
+    """
+
+    def __init__(self, settings: Settings, journal: Journal, blobs: Blobs, clock: Clock) -> None:
+        defaults = settings.mldl.monitoring
+        self._clock, self._price = clock, settings.mldl.training.cost_per_cpu_second
+        self._lock = threading.Lock()
+        self._began_s = clock.now_s()
+        self._counts = Counts()
+        self._versions = Versions(Catalog(journal).bundle, blobs)
+        self._watch = DriftWatch(
+            self._versions.reference,
+            window_rows=defaults.window_rows,
+            false_alarms_per_month=defaults.false_alarms_per_month,
+        )
+        self._alerts, self._kpis = Alerts(journal, clock), Kpis(journal, clock)
+        self._history = History(settings.home / "history")
+        self._wanted: OrderedDict[str, Want] = OrderedDict()
+        self._quiet_until_s: dict[str, float] = {}
+        self._digests: OrderedDict[bytes, None] = OrderedDict()
+
+    # Telemetry and labels in
+
+    def ingest(self, batch: bytes) -> None:
+        """Count a batch of telemetry (see ``contracts.telemetry``), once, whole or not at all.
+
+        A batch that comes again (its sender did not hear that it had come) is known by its bytes and not counted twice.
+        What follows from it (a drift test, alerts) never fails the sender: an alert that cannot be written now is
+        written with a later batch.
+
+        Raises:
+            Incompatible: It is not such a batch; nothing of it is counted.
+            TooLarge: It has too many bytes, rows or columns.
+        """
+        parsed, digest, now_s = Batch.parse(batch), hashlib.blake2b(batch, digest_size=16).digest(), self._clock.now_s()
+        with self._lock:
+            if not self._is_new(digest):
+                return
+            self._counts.add(parsed, now_s)
+            due = self._watch.add(parsed, now_s)
+            missed = self._missed(parsed, now_s)
+        self._history.add(parsed, now_s)
+        self._follow_up(due, missed, now_s)
+
+    def feedback(self, items: list[Json]) -> dict[str, int]:
+        """Count labels that became known.
+
+        Args:
+            items: ``{request_id, label}`` each; the id is that of the answer, with ``#<row>`` when it had several rows.
+
+        Returns:
+            ``accepted``: labels that met an answer, the first time; ``unknown``: labels of no answer known. Those are
+            kept for a while, because a label may overtake the telemetry of its answer.
+
+        Raises:
+            Incompatible: An item does not fit; nothing is counted.
+        """
+        labels = checked_labels(items)
+        with self._lock:
+            accepted, unknown = self._counts.label(labels)
+        return {"accepted": accepted, "unknown": unknown}
+
+    # Figures out
+
+    def rollout(self, deployment: Deployment) -> RolloutTelemetry:
+        """Give what the judge of a rollout may look at: both arms per epoch, and the open alerts on the candidate.
+
+        An alert that someone acknowledged is not held against the candidate any more.
+        """
+        with self._lock:
+            stable, candidate = self._counts.rollouts.arms(deployment)
+            outcomes = self._counts.rollouts.outcomes(deployment)
+        mine = (deployment.model_key, deployment.version)
+        causes = {a.kind for a in self._alerts.unresolved() if a.status == "open" and (a.model_key, a.version) == mine}
+        classes = self._profile(mine).classes if outcomes.labelled else None
+        return RolloutTelemetry(
+            deployment_id=deployment.deployment_id,
+            stable=stable,
+            candidate=candidate,
+            open_causes=tuple(sorted(causes)),
+            ece=outcomes.ece(classes) if classes else None,
+        )
+
+    def live(self) -> Json:
+        """Give the figures of all endpoints and versions, and those of the whole system."""
+        kpis, alerts, now_s = self._kpis.now(), self._alerts.unresolved(), self._clock.now_s()
+        self._history.flush_if_due(now_s)
+        endpoints = self._endpoints()
+        with self._lock:
+            telemetry = {
+                "batches": self._counts.batches,
+                "answers_kept": len(self._counts.answers),
+                "labels_unknown": self._counts.labels_unknown,
+                "history_rows": self._history.written_rows,
+                "history_rows_lost": self._history.lost_rows,
+            }
+        return {
+            "at_s": now_s,
+            "since_s": self._began_s,
+            "endpoints": endpoints,
+            "kpis": kpis | {"alerts_unresolved": len(alerts)},
+            "telemetry": telemetry,
+        }
+
+    def prometheus(self) -> str:
+        """Give the same in Prometheus' text format, version 0.0.4."""
+        kpis, alerts, endpoints = self._kpis.now(), self._alerts.unresolved(), self._endpoints()
+        with self._lock:
+            return exposition.text(self._counts.windows, endpoints, kpis, alerts)
+
+    def flush(self) -> None:
+        """Write the rows that wait for the history now."""
+        self._history.flush(self._clock.now_s())
+
+    # Alerts
+
+    def alerts(self, *, status: str | None = None, model_key: str | None = None, limit: int = 100) -> list[Alert]:
+        """List alerts, the newest first."""
+        return self._alerts.listed(status=status, model_key=model_key, limit=limit)
+
+    def alert(self, alert_id: str) -> Alert:
+        """Give an alert.
+
+        Raises:
+            NotFound: No such alert.
+        """
+        return self._alerts.alert(alert_id)
+
+    def raise_alert(
+        self,
+        *,
+        cause: str,
+        kind: str,
+        severity: str,
+        model_key: str,
+        version: str | None = None,
+        message: str,
+        evidence: Json | None = None,
+    ) -> Alert:
+        """Open an alert; the same cause gives the same alert until that is resolved."""
+        return self._alerts.raise_alert(
+            cause=cause,
+            kind=kind,
+            severity=severity,
+            model_key=model_key,
+            version=version,
+            message=message,
+            evidence=evidence or {},
+        )
+
+    def resolve(self, alert_id: str, *, reason: str, by: str, once: Once | None = None) -> Alert:
+        """Close an alert.
+
+        Raises:
+            NotFound: No such alert.
+            Conflict: It is resolved already.
+        """
+        return self._alerts.resolve(alert_id, reason=reason, by=by, once=once)
+
+    def acknowledge(self, alert_id: str, *, reason: str, by: str, once: Once | None = None) -> Alert:
+        """Note that someone knows of an alert.
+
+        Raises:
+            NotFound: No such alert.
+            Conflict: Someone did already, or it is resolved.
+        """
+        return self._alerts.acknowledge(alert_id, reason=reason, by=by, once=once)
+
+    # Inside
+
+    def _is_new(self, digest: bytes) -> bool:
+        if digest in self._digests:
+            return False
+        self._digests[digest] = None
+        if len(self._digests) > MOST_DIGESTS:
+            self._digests.popitem(last=False)
+        return True
+
+    def _missed(self, batch: Batch, now_s: float) -> list[Want]:
+        """Look at the service levels of what this batch is about."""
+        facts = batch.facts
+        served = self._counts.windows.get(Place(facts.model_key, facts.version, "stable"))
+        recents = [window.recent(now_s) for window in self._counts.of_model(facts.model_key)] if facts.lost else []
+        found = [slo.missed_telemetry(facts.model_key, recents)]
+        if served is not None:
+            found.append(slo.missed_errors(facts.model_key, facts.version, served.recent(now_s)))
+        return [want for want in found if want is not None]
+
+    def _follow_up(self, due: list[Due], missed: list[Want], now_s: float) -> None:
+        drifts = [want for one in due if (want := self._watch.judge(one, now_s)) is not None]
+        with self._lock:
+            for want in [*missed, *drifts]:
+                if self._quiet_until_s.get(want.cause, 0.0) <= now_s:
+                    self._wanted.setdefault(want.cause, want)
+        self._raise_wanted(now_s)
+        self._history.flush_if_due(now_s)
+
+    def _raise_wanted(self, now_s: float) -> None:
+        while True:
+            with self._lock:
+                if not self._wanted:
+                    return
+                cause, want = self._wanted.popitem(last=False)
+                self._quiet_until_s = {c: s for c, s in self._quiet_until_s.items() if s > now_s}
+                self._quiet_until_s[cause] = now_s + QUIET_S
+            try:
+                self._alerts.raise_alert(**want._asdict())
+            except Unavailable as error:
+                log.warning("alert %s waits: %s", cause, error)
+                with self._lock:
+                    self._wanted.setdefault(cause, want)
+                return
+
+    def _endpoints(self) -> Json:
+        with self._lock:
+            streams = live.streams_of(self._counts.windows)
+        profiles = {stream: self._profile(stream) for stream in streams}
+        with self._lock:
+            return live.by_endpoint(
+                self._counts.windows,
+                profiles,
+                self._watch.state,
+                now_s=self._clock.now_s(),
+                cost_per_second=self._price,
+            )
+
+    def _profile(self, stream: Stream) -> Profile:
+        """Give how a version's answers are to be read; nothing is known of one that cannot be read now."""
+        try:
+            return self._versions.profile(stream)
+        except (NotFound, Broken, Unavailable) as error:
+            log.info("what %s %s answers is not known: %s", *stream, error)
+            return Profile(None, None)

@@ -1,0 +1,109 @@
+"""The latest answers by request id, so that a label that comes later finds what it judges.
+
+Bounded: the oldest answers go first. A label may also come before its answer's telemetry does (replicas report a few
+times a second); such labels wait, bounded too.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from contracts.errors import Incompatible, TooLarge
+from mldl_ray.monitoring.outcomes import Outcomes
+
+MOST_ANSWERS = 50_000
+MOST_WAITING = 10_000
+MOST_ITEMS = 100_000
+MOST_PER_ID = 8  # stable's answer and its shadow's; more only when a caller repeats an id
+_NONE: Any = object()
+
+
+class Answer(NamedTuple):
+    """One version's answer to one row, and the sums that its label goes to."""
+
+    value: Any
+    score: float | None
+    sums: tuple[Outcomes, ...]
+
+    def judged(self, label: Any) -> None:
+        """Count the label."""
+        for outcomes in self.sums:
+            outcomes.add(label, self.value, self.score)
+
+
+@dataclass
+class _Entry:
+    answers: list[Answer] = field(default_factory=list)
+    label: Any = _NONE
+
+
+class Answers:
+    """Remember the last answers and match labels with them."""
+
+    def __init__(self, most: int = MOST_ANSWERS, most_waiting: int = MOST_WAITING) -> None:
+        self._most, self._most_waiting = most, most_waiting
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._waiting: OrderedDict[str, Any] = OrderedDict()
+
+    def remember(self, request_id: str, answer: Answer) -> None:
+        """Keep an answer; where its label is known already, count that."""
+        entry = self._entries.get(request_id)
+        if entry is None:
+            entry = self._entries[request_id] = _Entry(label=self._waiting.pop(request_id, _NONE))
+            if len(self._entries) > self._most:
+                self._entries.popitem(last=False)
+        if len(entry.answers) >= MOST_PER_ID:
+            return
+        entry.answers.append(answer)
+        if entry.label is not _NONE:
+            answer.judged(entry.label)
+
+    def label(self, request_id: str, label: Any) -> bool | None:
+        """Count a label once: True now, False when there was one already, None when no such answer is known (yet)."""
+        entry = self._entries.get(request_id)
+        if entry is None:
+            self._waiting.setdefault(request_id, label)
+            if len(self._waiting) > self._most_waiting:
+                self._waiting.popitem(last=False)
+            return None
+        if entry.label is not _NONE:
+            return False
+        entry.label = label
+        for answer in entry.answers:
+            answer.judged(label)
+        return True
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def checked_labels(items: Any) -> list[tuple[str, Any]]:
+    """Check feedback before any of it is counted.
+
+    Raises:
+        Incompatible: An item is not ``{request_id, label}``, or its label is no string, finite number or boolean.
+        TooLarge: More than ``MOST_ITEMS`` items.
+
+    >>> checked_labels([{"request_id": "r1#0", "label": 1}])
+    [('r1#0', 1)]
+    """
+    if not isinstance(items, list | tuple):
+        raise Incompatible("feedback is a list of {request_id, label}")
+    if len(items) > MOST_ITEMS:
+        raise TooLarge(f"{len(items)} labels at once; at most {MOST_ITEMS}")
+    return [_checked(place, item) for place, item in enumerate(items)]
+
+
+def _checked(place: int, item: Any) -> tuple[str, Any]:
+    if not isinstance(item, dict) or not isinstance(item.get("request_id"), str) or "label" not in item:
+        raise Incompatible(f"feedback item {place} must be {{request_id, label}}, got {str(item)[:100]}")
+    label = item["label"]
+    finite = not isinstance(label, float) or abs(label) < float("inf")  # false for NaN too
+    if not isinstance(label, str | int | float) or not finite or len(item["request_id"]) > 300:
+        raise Incompatible(
+            f"the label of feedback item {place} must be a string, a finite number or a boolean, got {str(label)[:99]}",
+            {"request_id": item["request_id"][:300]},
+        )
+    return item["request_id"], label

@@ -1,0 +1,83 @@
+"""Everything that is counted in memory, behind three verbs: count a batch, count labels, read. Not thread-safe.
+
+All of it is bounded, and none of it survives a restart.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mldl_ray.monitoring.answers import Answer, Answers
+from mldl_ray.monitoring.batch import Batch
+from mldl_ray.monitoring.outcomes import Outcomes
+from mldl_ray.monitoring.rollouts import Rollouts
+from mldl_ray.monitoring.window import Window
+
+MOST_WINDOWS = 512
+
+
+class Place(NamedTuple):
+    """One stream: a version in a role."""
+
+    model_key: str
+    version: str
+    role: str
+
+
+class Counts:
+    """Count telemetry and labels."""
+
+    def __init__(self) -> None:
+        self.windows: OrderedDict[Place, Window] = OrderedDict()
+        self.rollouts, self.answers = Rollouts(), Answers()
+        self.batches = self.labels_unknown = 0
+
+    def add(self, batch: Batch, now_s: float) -> None:
+        """Count a batch that came now."""
+        self.batches += 1
+        roles = np.array(batch.texts("role"), dtype=object)
+        failed, latencies_ms, lost = batch.failed(), batch.numbers("latency_ms"), batch.facts.lost
+        for role in dict.fromkeys(roles.tolist() or ["stable"]):
+            rows = np.flatnonzero(roles == role)
+            window = self._window(Place(batch.facts.model_key, batch.facts.version, role), now_s)
+            window.add(now_s, latencies_ms[rows], int(failed[rows].sum()), lost)
+            lost = 0
+            sums: tuple[Outcomes, ...] = (window.outcomes,)
+            if len(rows) and (arm := self.rollouts.arm(batch, role)) is not None:
+                arm.add(batch, rows, failed[rows])
+                sums = (window.outcomes, arm.outcomes)
+            self._remember(batch, rows, sums)
+
+    def label(self, labels: list[tuple[str, Any]]) -> tuple[int, int]:
+        """Count checked labels; say how many met an answer for the first time, and how many met none (yet)."""
+        met = [self.answers.label(request_id, label) for request_id, label in labels]
+        unknown = sum(one is None for one in met)
+        self.labels_unknown += unknown
+        return sum(one is True for one in met), unknown
+
+    def of_model(self, model_key: str) -> list[Window]:
+        """List the windows of a model."""
+        return [window for place, window in self.windows.items() if place.model_key == model_key]
+
+    def _remember(self, batch: Batch, rows: Any, sums: Any) -> None:
+        ids, scores, statuses = batch.texts("request_id"), batch.scores(), batch.numbers("status")
+        for row in rows.tolist():
+            if statuses[row] < 400:
+                self.answers.remember(ids[row], Answer(_scalar(batch.predictions[row]), scores[row], sums))
+
+    def _window(self, place: Place, now_s: float) -> Window:
+        window = self.windows.get(place)
+        if window is None:
+            window = self.windows[place] = Window(now_s)
+            while len(self.windows) > MOST_WINDOWS:
+                self.windows.popitem(last=False)
+        self.windows.move_to_end(place)
+        return window
+
+
+def _scalar(value: Any) -> Any:
+    """Keep what a label can equal; anything larger never does, and would only take memory."""
+    return value if isinstance(value, bool | int | float | str) else None

@@ -1,0 +1,142 @@
+"""What a version's live rows are compared with: its held-out rows, column by column, in a form that is quick to test.
+
+They lie in the version's artifact as ``reference.parquet``. Points in time are left out: time passes without drift.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from contracts.errors import Broken, NotFound
+from contracts.ports import Blobs
+from contracts.records import TrainedBundle
+from contracts.telemetry import FEATURE
+from mldl_ray.blobs.artifact import read_manifest
+
+FILE = "reference.parquet"
+SCORE = "score"
+MOST_ROWS = 20_000
+Doubles = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """A numeric column: its values, sorted, and how many are missing."""
+
+    values: Doubles
+    missing: int
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """A categorical column: how often each value occurs, and how many are missing."""
+
+    counts: Counter[str]
+    missing: int
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The held-out rows of a version."""
+
+    rows: int
+    columns: dict[str, Numbers | Words]
+
+    @classmethod
+    def of(cls, table: pa.Table) -> Reference:
+        """Take the features and the score of a table in the form of telemetry.
+
+        >>> reference = Reference.of(pa.table({"f.age": [40, None], "f.sex": ["f", "m"], "note": ["a", "b"]}))
+        >>> reference.columns["f.age"].missing, sorted(reference.columns)
+        (1, ['f.age', 'f.sex'])
+        """
+        table = table.slice(0, MOST_ROWS)
+        names = [name for name in table.column_names if name.startswith(FEATURE) or name == SCORE]
+        columns = {name: _column(table[name]) for name in names}
+        return cls(table.num_rows, {name: column for name, column in columns.items() if column is not None})
+
+    @classmethod
+    def load(cls, blobs: Blobs, bundle: TrainedBundle) -> Reference:
+        """Read it from the version's artifact.
+
+        Raises:
+            NotFound: The artifact has no reference rows.
+            Broken: They cannot be read, or there are none.
+        """
+        what = f"{bundle.model_key} {bundle.version}"
+        entry = read_manifest(blobs, bundle.validation_hash)["files"].get(FILE)
+        if entry is None:
+            raise NotFound(f"the artifact of {what} has no {FILE}, so its drift cannot be watched")
+        try:
+            table = pq.read_table(io.BytesIO(blobs.get(entry["digest"])))
+        except (pa.ArrowException, OSError) as error:
+            raise Broken(f"{FILE} of {what} cannot be read: {error}") from error
+        if not table.num_rows:
+            raise Broken(f"{FILE} of {what} has no rows")
+        return cls.of(table)
+
+
+def as_numbers(column: pa.ChunkedArray) -> Doubles:
+    """Turn a column into doubles; NaN where it is missing or no number.
+
+    >>> as_numbers(pa.chunked_array([["1", "x", None]])).tolist()
+    [1.0, nan, nan]
+    """
+    if pa.types.is_null(column.type):
+        return np.full(len(column), np.nan)
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    if _is_number(column.type):
+        return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
+    return np.array([_number(value) for value in column.to_pylist()], dtype=np.float64)
+
+
+def as_words(column: pa.ChunkedArray) -> list[str | None]:
+    """Turn a column into the words of its categories; None where it is missing.
+
+    >>> as_words(pa.chunked_array([[1.0, 2.5, None]]))
+    ['1', '2.5', None]
+    """
+    return [_word(value) for value in column.to_pylist()]
+
+
+def _column(column: pa.ChunkedArray) -> Numbers | Words | None:
+    if pa.types.is_temporal(column.type) or pa.types.is_nested(column.type) or pa.types.is_null(column.type):
+        return None
+    if _is_number(column.type):
+        values = as_numbers(column)
+        present = values[~np.isnan(values)]
+        return Numbers(np.sort(present), len(values) - len(present))
+    words = as_words(column)
+    present_words = [word for word in words if word is not None]
+    return Words(Counter(present_words), len(words) - len(present_words))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def _word(value: Any) -> str | None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

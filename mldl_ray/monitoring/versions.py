@@ -1,0 +1,93 @@
+"""What the monitor must know of a registered version, read once from its artifact: task, classes, reference rows."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from contracts.errors import Broken
+from contracts.ports import Blobs
+from contracts.records import TrainedBundle
+from mldl_ray.blobs.artifact import read_manifest
+from mldl_ray.monitoring.reference import Reference
+
+MOST = 64
+ADAPTER_FILE = "adapter.json"
+T = TypeVar("T")
+Stream = tuple[str, str]
+"""A model_key and a version."""
+
+
+class Profile(NamedTuple):
+    """How answers of a version are to be read. ``classes``: how many; None when it has none or that is unknown."""
+
+    task: str | None
+    classes: int | None
+
+
+class Versions:
+    """Look versions up and remember the last ``MOST``.
+
+    Args:
+        bundle: Gives a registered version; raises NotFound.
+        blobs: Where its artifact lies.
+    """
+
+    def __init__(self, bundle: Callable[[str, str], TrainedBundle], blobs: Blobs) -> None:
+        self._bundle, self._blobs = bundle, blobs
+        self._lock = threading.Lock()
+        self._references: OrderedDict[Stream, Reference] = OrderedDict()
+        self._profiles: OrderedDict[Stream, Profile] = OrderedDict()
+
+    def reference(self, stream: Stream) -> Reference:
+        """Give the held-out rows of a version.
+
+        Raises:
+            NotFound: No such version, or it has none.
+            Broken: They cannot be read.
+            Unavailable: The journal or the blobs cannot be reached now.
+        """
+        with self._lock:
+            if stream in self._references:
+                return self._references[stream]
+        found = Reference.load(self._blobs, self._bundle(*stream))
+        _keep(self._lock, self._references, stream, found)
+        return found
+
+    def profile(self, stream: Stream) -> Profile:
+        """Give how its answers are to be read.
+
+        Raises:
+            NotFound: No such version, or its artifact is gone.
+            Broken: Its artifact is damaged.
+            Unavailable: The journal or the blobs cannot be reached now.
+        """
+        with self._lock:
+            if stream in self._profiles:
+                return self._profiles[stream]
+        found = _profile(self._blobs, self._bundle(*stream))
+        _keep(self._lock, self._profiles, stream, found)
+        return found
+
+
+def _keep(lock: threading.Lock, kept: OrderedDict[Stream, T], stream: Stream, found: T) -> None:
+    with lock:
+        kept[stream] = found
+        while len(kept) > MOST:
+            kept.popitem(last=False)
+
+
+def _profile(blobs: Blobs, bundle: TrainedBundle) -> Profile:
+    if bundle.task != "classification":
+        return Profile(bundle.task, None)
+    entry = read_manifest(blobs, bundle.validation_hash)["files"].get(ADAPTER_FILE)
+    if entry is None:
+        return Profile(bundle.task, None)
+    try:
+        classes = json.loads(blobs.get(entry["digest"])).get("classes")
+    except (ValueError, AttributeError) as error:
+        raise Broken(f"{ADAPTER_FILE} of {bundle.model_key} {bundle.version} is damaged: {error}") from error
+    return Profile(bundle.task, len(classes) if isinstance(classes, list) else None)

@@ -1,0 +1,123 @@
+"""Drift, watched over time: each version's rows gathered, full windows tested, the budget divided among versions."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from contracts.errors import Broken, NotFound, Unavailable
+from contracts.specs import Json
+from mldl_ray.monitoring.batch import Batch
+from mldl_ray.monitoring.collector import Collector, Full
+from mldl_ray.monitoring.drift import MONTH_S, Verdict, alpha_of, compare
+from mldl_ray.monitoring.reference import SCORE, Reference
+from mldl_ray.monitoring.slo import Want
+from mldl_ray.monitoring.versions import Stream
+
+MOST_VERSIONS = 256
+
+
+class Due(NamedTuple):
+    """A full window and the version whose rows it holds."""
+
+    stream: Stream
+    full: Full
+
+
+@dataclass
+class _State:
+    collector: Collector
+    heard_s: float
+    windows: int = 0
+    drifted: int = 0
+    last: Verdict | None = None
+    why_not: str | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class DriftWatch:
+    """Gather and test. ``add`` and ``state`` are called under the monitor's lock, ``judge`` beside it.
+
+    Args:
+        reference: Gives a version's held-out rows; raises NotFound, Broken or Unavailable.
+        window_rows: Units of one test.
+        false_alarms_per_month: The budget of this monitor, over all versions together.
+    """
+
+    def __init__(
+        self, reference: Callable[[Stream], Reference], *, window_rows: int, false_alarms_per_month: float
+    ) -> None:
+        self._reference, self._rows, self._budget = reference, window_rows, false_alarms_per_month
+        self._states: OrderedDict[Stream, _State] = OrderedDict()
+
+    def add(self, batch: Batch, now_s: float) -> list[Due]:
+        """Take a batch; give the windows that became full."""
+        stream = (batch.facts.model_key, batch.facts.version)
+        state = self._states.get(stream)
+        if state is None:
+            state = self._states[stream] = _State(Collector(self._rows), now_s)
+        state.heard_s = now_s
+        self._states.move_to_end(stream)
+        while len(self._states) > MOST_VERSIONS:
+            self._states.popitem(last=False)
+        return [Due(stream, full) for full in state.collector.add(batch)]
+
+    def judge(self, due: Due, now_s: float) -> Want | None:
+        """Test a window; say what alert there should be. Without reference rows there is no test, and a note why."""
+        state = self._states.get(due.stream)
+        if state is None:
+            return None
+        try:
+            reference = self._reference(due.stream)
+        except (NotFound, Broken, Unavailable) as error:
+            state.why_not = error.message
+            return None
+        verdict = compare(reference, due.full.table, self._alpha(due.full, now_s))
+        with state.lock:
+            state.why_not, state.last = None, verdict
+            state.windows += 1
+            state.drifted += verdict.drifted
+        return _want(due, verdict) if verdict.drifted else None
+
+    def state(self, stream: Stream) -> Json:
+        """Say how far the watch over a version is."""
+        state = self._states.get(stream)
+        if state is None:
+            return {"windows": 0}
+        last = state.last
+        worst = last.shifts[0] if last is not None and last.shifts else None
+        return {
+            "windows": state.windows,
+            "windows_drifted": state.drifted,
+            "rows_towards_next": state.collector.units,
+            "window_rows": self._rows,
+            "worst_column": worst.column if worst else None,
+            "worst_p": worst.p if worst else None,
+            "threshold": last.threshold if last else None,
+            "why_not": state.why_not,
+        }
+
+    def _alpha(self, full: Full, now_s: float) -> float:
+        """Give the window its part of the budget; every version heard within the month has an equal part."""
+        versions = sum(state.heard_s > now_s - MONTH_S for state in list(self._states.values()))
+        return alpha_of(full.span_s, full.seen, false_alarms_per_month=self._budget, versions=versions)
+
+
+def _want(due: Due, verdict: Verdict) -> Want:
+    model_key, version = due.stream
+    found = verdict.surprising
+    answers = any(shift.column == SCORE for shift in found)
+    what = "inputs and answers" if answers else "inputs"
+    return Want(
+        f"drift:{model_key}:{version}",
+        "drift",
+        "critical" if answers else "warning",
+        model_key,
+        version,
+        f"the {what} of {model_key} {version} moved: {verdict.words} ({len(found)} of {len(verdict.shifts)} columns, "
+        f"{verdict.rows} rows against {verdict.reference_rows} held-out ones)",
+        verdict.evidence() | {"span_s": round(due.full.span_s, 3), "rows_seen": due.full.seen},
+    )
