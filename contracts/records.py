@@ -86,7 +86,9 @@ class Evaluation(Words):
     fairness: Fairness = Fairness()
     robustness: Robustness = Robustness()
     created_at: str = ""
-    left_out: dict[str, str] = Field(default_factory=dict, description="Figure that was asked for → why it is not here.")
+    left_out: dict[str, str] = Field(
+        default_factory=dict, description="Figure that was asked for → why it is not here."
+    )
 
 
 class ServingForm(Words):
@@ -220,6 +222,13 @@ class ArmTelemetry(Words):
     keys: int = Field(default=0, description="Distinct sticky keys.")
     labelled: int = 0
     correct: int = 0
+    error_keys: int | None = Field(
+        default=None, description="Sticky keys whose first error of the rollout fell in this epoch; none: not counted."
+    )
+    labelled_keys: int | None = Field(
+        default=None, description="Sticky keys whose first label of the rollout came in this epoch; none: not counted."
+    )
+    wrong_keys: int | None = Field(default=None, description="Those of ``labelled_keys`` whose answer was wrong.")
 
 
 class RolloutTelemetry(Words):

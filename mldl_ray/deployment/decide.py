@@ -5,10 +5,15 @@ false rollback over the whole rollout, split evenly over ``TESTS``. Absolute gua
 needs a proof of its own: that even in the worst case still plausible, the next step spoils no more than
 ``spec.harm_budget`` of all requests: next share × upper bound of the extra error rate. So a small step needs little
 proof and a large one needs more. Too little evidence is HOLD, never a silent pass.
+
+The unit of the harm tests is the sticky key: somebody whose record fails, or is hard to get right, brings it again and
+again, and always to the same arm. So each key counts once, with its first error and its first label; where telemetry
+does not count that, the evidence is discounted by how often a key came.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -26,8 +31,11 @@ from mldl_ray.deployment.evidence import (
 TESTS = ("errors", "latency", "quality", "share")
 LATENCY_RATIO, LATENCY_FLOOR_MS = 1.5, 10.0
 """A candidate's p95 is harmful when it is surely above ratio × stable's + floor."""
+LATENCY_LEAST_REQUESTS = 50
+"""Requests of an epoch before its latency is judged: the first few of a new process are slow, all together."""
 SHARE_RATIO, SHARE_FLOOR = 1.5, 0.02
 """An observed share is wrong when it is surely above ratio × intended + floor, or below intended / ratio − floor."""
+_MOST_REQUESTS = 10_000_000
 CAUSES = {"drift": "drift_spike", "slo": "metric_drop", "guardrail": "violation", "data_quality": "violation"}
 
 
@@ -46,7 +54,7 @@ class Exposure(NamedTuple):
     worst_case: float
     budget: float
     requests: int
-    requests_needed: int
+    requests_needed: int | None
 
     @property
     def shown(self) -> bool:
@@ -100,7 +108,7 @@ def _errors_in_a_row(telemetry: RolloutTelemetry, deployment: Deployment) -> Ite
 
 def _errors(telemetry: RolloutTelemetry, alpha: float, evidence: Json) -> Iterator[Ground]:
     candidate, stable = _sums(telemetry.candidate), _sums(telemetry.stable)
-    e_value = harm_e_value(_splits(telemetry, "errors", "requests"))
+    e_value = _harm(telemetry, "errors", "requests", ("error_keys", "keys"))
     evidence["errors"] = {
         "statistic": _short(e_value),
         "bound": 1 / alpha,
@@ -116,33 +124,46 @@ def _errors(telemetry: RolloutTelemetry, alpha: float, evidence: Json) -> Iterat
 
 
 def _latency(telemetry: RolloutTelemetry, deployment: Deployment, alpha: float, evidence: Json) -> Iterator[Ground]:
+    """Compare the arms within each epoch, where a busy moment slows both; the k-th epoch may spend alpha / k(k + 1)."""
     theirs, ours = _histogram(telemetry.candidate), _histogram(telemetry.stable)
-    candidate = quantile_bounds(theirs, LATENCY_EDGES_MS, 0.95, alpha / 2)
-    stable = quantile_bounds(ours, LATENCY_EDGES_MS, 0.95, alpha / 2)
-    harmful_ms = LATENCY_RATIO * stable.high + LATENCY_FLOOR_MS
     evidence["latency_p95_ms"] = {
         "statistic": round(quantile_estimate(theirs, LATENCY_EDGES_MS, 0.95), 3),
         "stable": round(quantile_estimate(ours, LATENCY_EDGES_MS, 0.95), 3),
-        "lower_bound": _finite(candidate.low),
-        "bound": _finite(harmful_ms),
         "n": [sum(theirs), sum(ours)],
     }
-    if candidate.low > harmful_ms:
+    stable = {arm.epoch: arm for arm in telemetry.stable}
+    for k, arm in enumerate(telemetry.candidate, start=1):
+        if arm.requests < LATENCY_LEAST_REQUESTS:
+            continue
+        spent = alpha / 2 / (k * (k + 1))
+        low = quantile_bounds(arm.latency_counts, LATENCY_EDGES_MS, 0.95, spent).low
+        other = stable.get(arm.epoch)
+        high = quantile_bounds(other.latency_counts, LATENCY_EDGES_MS, 0.95, spent).high if other else math.inf
+        evidence["latency_p95_ms"] |= {
+            "lower_bound": _finite(low),
+            "bound": _finite(LATENCY_RATIO * high + LATENCY_FLOOR_MS),
+        }
+        found = list(_slow(low, high, deployment.spec.guardrails.max_latency_p95_ms))
+        yield from found
+        if found:
+            return
+
+
+def _slow(low: float, high: float, limit: float | None) -> Iterator[Ground]:
+    if low > LATENCY_RATIO * high + LATENCY_FLOOR_MS:
         yield Ground(
             "latency",
-            f"the candidate's p95 is surely above {candidate.low:.1f} ms, stable's surely below {stable.high:.1f} ms; "
+            f"the candidate's p95 is surely above {low:.1f} ms, stable's surely below {high:.1f} ms; "
             f"{LATENCY_RATIO:g} × that + {LATENCY_FLOOR_MS:g} ms is tolerated",
         )
-    limit = deployment.spec.guardrails.max_latency_p95_ms
-    if limit is not None and candidate.low > limit:
+    if limit is not None and low > limit:
         yield Ground(
-            "max_latency_p95_ms",
-            f"the candidate's p95 is surely above {candidate.low:.1f} ms; {limit:g} ms is the limit",
+            "max_latency_p95_ms", f"the candidate's p95 is surely above {low:.1f} ms; {limit:g} ms is the limit"
         )
 
 
 def _quality(telemetry: RolloutTelemetry, deployment: Deployment, alpha: float, evidence: Json) -> Iterator[Ground]:
-    e_value = harm_e_value(_splits(telemetry, "wrong", "labelled"))
+    e_value = _harm(telemetry, "wrong", "labelled", ("wrong_keys", "labelled_keys"))
     labelled = sum(arm.labelled for arm in telemetry.candidate), sum(arm.labelled for arm in telemetry.stable)
     right = sum(arm.correct for arm in telemetry.candidate), sum(arm.correct for arm in telemetry.stable)
     evidence["quality"] = {"statistic": _short(e_value), "bound": 1 / alpha, "labelled": labelled, "correct": right}
@@ -213,6 +234,13 @@ def _advance(telemetry: RolloutTelemetry, deployment: Deployment, now_s: float, 
         )
     if exposure.shown:
         return "HOLD", "window", f"no harm seen; the step ends in {max(0.0, left_s):.0f} s"
+    if exposure.requests_needed is None:
+        return (
+            "HOLD",
+            "too_many_errors",
+            f"{_sums(telemetry.candidate)[1]} of {exposure.requests} candidate requests failed; going on like that the "
+            f"next step ({exposure.next_share:.0%}) would spoil more than the budget of {exposure.budget:.2%}",
+        )
     missing = exposure.requests_needed - exposure.requests
     when = _eta(telemetry, deployment, now_s, missing)
     return "HOLD", "too_little_evidence", f"about {missing} more candidate requests are needed{when}"
@@ -221,10 +249,9 @@ def _advance(telemetry: RolloutTelemetry, deployment: Deployment, now_s: float, 
 def exposure_of(telemetry: RolloutTelemetry, deployment: Deployment) -> Exposure:
     """Bound what the next step could spoil of all requests, in the worst case still plausible."""
     requests, errors = _sums(telemetry.candidate)
-    others, theirs = _sums(telemetry.stable)
     following = min(deployment.step + 1, len(deployment.steps) - 1)
     share, alpha = deployment.steps[following] / 100, deployment.spec.alpha / 2
-    least = rate_bounds(theirs, others, alpha).low
+    least = _least_expected(telemetry, alpha)
     bound = max(0.0, rate_bounds(errors, requests, alpha).high - least)
     budget = deployment.spec.harm_budget
     return Exposure(
@@ -232,14 +259,27 @@ def exposure_of(telemetry: RolloutTelemetry, deployment: Deployment) -> Exposure
     )
 
 
-def _needed(errors: int, requests: int, share: float, least: float, budget: float, alpha: float) -> int:
-    """Find how many requests would be enough if the candidate went on as it does; capped where it never is."""
+def _least_expected(telemetry: RolloutTelemetry, alpha: float) -> float:
+    """Bound from below the error rate that the candidate would have as stable: epoch by epoch, as it met them."""
+    stable = {arm.epoch: arm for arm in telemetry.stable}
+    requests = _sums(telemetry.candidate)[0]
+    least = 0.0
+    for arm in telemetry.candidate:
+        other = stable.get(arm.epoch)
+        if other is not None and other.errors:
+            low = rate_bounds(other.errors, other.requests, alpha / len(telemetry.candidate)).low
+            least += low * arm.requests / requests if requests else 0.0
+    return least
+
+
+def _needed(errors: int, requests: int, share: float, least: float, budget: float, alpha: float) -> int | None:
+    """Find how many requests would be enough if the candidate went on as it does; None when no number is."""
     rate, total = errors / requests if requests else 0.0, max(requests, 16)
-    while total < 10_000_000:
+    while total < _MOST_REQUESTS:
         if share * (rate_bounds(round(rate * total), total, alpha).high - least) <= budget:
-            return max(total, requests)
+            return total
         total = int(total * 1.1) + 1
-    return total
+    return None
 
 
 def _eta(telemetry: RolloutTelemetry, deployment: Deployment, now_s: float, missing: int) -> str:
@@ -248,6 +288,24 @@ def _eta(telemetry: RolloutTelemetry, deployment: Deployment, now_s: float, miss
     if not recent or began_s is None or now_s <= began_s:
         return "; none has come in this step"
     return f", at this rate in {missing * (now_s - began_s) / recent:.0f} s"
+
+
+def _harm(telemetry: RolloutTelemetry, bad: str, chances: str, by_key: tuple[str, str]) -> float:
+    """Measure the evidence that what is bad is the candidate's more often than its share, key by key where counted."""
+    arms = [*telemetry.candidate, *telemetry.stable]
+    if all(getattr(arm, name) is not None for arm in arms for name in by_key):
+        return harm_e_value(_splits(telemetry, *by_key))
+    return math.pow(harm_e_value(_splits(telemetry, bad, chances)), 1 / _repeats(telemetry))
+
+
+def _repeats(telemetry: RolloutTelemetry) -> float:
+    """Estimate how often a key came, at least 1; the root of an e-value by it allows for errors that come in groups."""
+    keys: dict[int, int] = {}
+    for arm in (*telemetry.candidate, *telemetry.stable):
+        keys[arm.epoch] = keys.get(arm.epoch, 0) + arm.keys
+    most = max(keys.values(), default=0)
+    requests = sum(arm.requests for arm in (*telemetry.candidate, *telemetry.stable))
+    return max(1.0, requests / most) if most else 1.0
 
 
 def _splits(telemetry: RolloutTelemetry, bad: str, chances: str) -> list[Split]:
