@@ -140,6 +140,7 @@ class Rollback(Words):
     risk_reasons: tuple[str, ...] = ()
     missing_artifacts: tuple[str, ...] = ()
     applied: bool = False
+    undo_snapshot_id: str | None = Field(default=None, description="Of a rollback to a snapshot: the way back.")
 
 
 class PredictRequest(Words):
