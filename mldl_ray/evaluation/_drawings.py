@@ -1,4 +1,4 @@
-"""The card's drawings as inline SVG: coordinates and lines, coloured by the page's own style."""
+"""The card's drawings as inline SVG, coloured by the page's own style, and how its figures are written."""
 
 from __future__ import annotations
 
@@ -60,13 +60,26 @@ def bars(values: Sequence[tuple[str, float]]) -> str:
         parts.append(
             f'<text x="{left - 8}" y="{y + 13}" text-anchor="end">{_text(shown)}<title>{_text(group)}</title></text>'
             f'<rect class="mark" x="{start:.1f}" y="{y}" width="{max(1.0, end - start):.1f}" height="16" rx="2"/>'
-            f'<text x="{end + 6:.1f}" y="{y + 13}">{value:.3g}</text>'
+            f'<text x="{end + 6:.1f}" y="{y + 13}">{number(value)}</text>'
         )
     width, height = left + span + 70, len(values) * row + 8
     return (
         f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="One bar per group">'
         f"{''.join(parts)}</svg>"
     )
+
+
+def number(value: float | None) -> str:
+    """Write a figure so that it can be read.
+
+    >>> number(0.12345), number(2131), number(12345.678), number(None)
+    ('0.123', '2,131', '12,346', '–')
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
 
 
 def _x(share: float) -> float:

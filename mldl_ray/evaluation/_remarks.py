@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from contracts.records import Evaluation, TrainedBundle
+from mldl_ray.evaluation._drawings import number
 
 FEW_ROWS = 300
 WIDE = 0.1
@@ -60,7 +61,7 @@ def _unequal(evaluation: Evaluation, column: str, rate: str, difference: float) 
     found = evaluation.fairness
     groups = {group: facts for group, facts in found.by_group[column].items() if rate in facts}
     low, high = (end(groups, key=lambda group: groups[group][rate]) for end in (min, max))
-    values = f"{groups[high][rate]:.3g} for {high}, {groups[low][rate]:.3g} for {low}"
+    values = f"{number(groups[high][rate])} for {high}, {number(groups[low][rate])} for {low}"
     if found.selected is None:
         return f"Mean predictions differ by {difference:.2f} target deviations within {column}: {values}."
     return f"{found.selected!r} is predicted at rates that differ by {difference:.2f} within {column}: {values}."

@@ -16,6 +16,7 @@ from typing import Any
 from contracts.records import Evaluation, TrainedBundle
 from contracts.specs import Json
 from mldl_ray.evaluation import _drawings
+from mldl_ray.evaluation._drawings import number
 from mldl_ray.evaluation._remarks import remarks
 from mldl_ray.evaluation.metrics import METRICS
 
@@ -92,11 +93,11 @@ def _quality(evaluation: Evaluation) -> str:
     rows = []
     for name, value in evaluation.metrics.items():
         interval, metric = evaluation.intervals.get(name), METRICS.get(name)
-        sure = f"{_number(interval.low)} to {_number(interval.high)}" if interval else "–"
+        sure = f"{number(interval.low)} to {number(interval.high)}" if interval else "–"
         better = "" if metric is None else "higher is better" if metric.higher_is_better else "lower is better"
-        rows.append((name, _number(value), sure, better))
+        rows.append((name, number(value), sure, better))
     rows += [(name, "–", "–", f"not given: {why}") for name, why in evaluation.left_out.items()]
-    lead = f"On {evaluation.rows:,} rows that it was not trained on. The range holds the figure with 95% confidence."
+    lead = f"Judged on {evaluation.rows:,} rows. The range holds the figure with 95% confidence."
     return f"<section><h2>Quality</h2><p>{lead}</p>{_table(('metric', 'value', '95% range', ''), rows)}</section>"
 
 
@@ -105,9 +106,9 @@ def _calibration(evaluation: Evaluation) -> str:
     if found.ece is None:
         return ""
     rows = [
-        ("expected calibration error", _number(found.ece), "equal-width bins, the figure commonly quoted"),
-        ("the same, sampling bias removed", _number(found.ece_debiased), "equal-mass bins"),
-        ("before calibration", _number(found.ece_uncalibrated), f"method: {found.method}"),
+        ("expected calibration error", number(found.ece), "equal-width bins, the figure commonly quoted"),
+        ("the same, sampling bias removed", number(found.ece_debiased), "equal-mass bins"),
+        ("before calibration", number(found.ece_uncalibrated), f"method: {found.method}"),
     ]
     lead = "How often it is right when it says how sure it is. On the diagonal, both are the same."
     drawing = _drawings.reliability(found.reliability)
@@ -142,7 +143,7 @@ def _fairness_lead(evaluation: Evaluation) -> str:
 
 def _group_table(column: str, groups: dict[str, dict[str, Any]]) -> str:
     rates = list(dict.fromkeys(rate for facts in groups.values() for rate in facts))
-    rows = [(group, *(_number(facts.get(rate)) for rate in rates)) for group, facts in groups.items()]
+    rows = [(group, *(number(facts.get(rate)) for rate in rates)) for group, facts in groups.items()]
     table = _table((column, *(rate.replace("_", " ") for rate in rates)), rows)
     return f"<details><summary>{_text(column)}, all rates</summary>{table}</details>"
 
@@ -151,9 +152,9 @@ def _robustness(evaluation: Evaluation) -> str:
     found = evaluation.robustness
     if found.clean is None:
         return ""
-    rows = [("undisturbed", _number(found.clean))]
-    rows += [(f"noise of {sigma} standard deviations on every number", _number(v)) for sigma, v in found.noise.items()]
-    rows += [(f"{float(share):.0%} of all values missing", _number(v)) for share, v in found.missing.items()]
+    rows = [("undisturbed", number(found.clean))]
+    rows += [(f"noise of {sigma} standard deviations on every number", number(v)) for sigma, v in found.noise.items()]
+    rows += [(f"{float(share):.0%} of all values missing", number(v)) for share, v in found.missing.items()]
     return f"<section><h2>Robustness</h2>{_table(('inputs', found.metric or 'score'), rows)}</section>"
 
 
@@ -187,19 +188,6 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, code: bool = F
         for row in rows
     )
     return f'<div class="wide"><table>{first and f"<thead><tr>{first}</tr></thead>"}<tbody>{body}</tbody></table></div>'
-
-
-def _number(value: float | None) -> str:
-    """Write a figure so that it can be read.
-
-    >>> _number(0.12345), _number(2131), _number(12345.678), _number(None)
-    ('0.123', '2,131', '12,346', '–')
-    """
-    if value is None:
-        return "–"
-    if isinstance(value, int) or abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
 
 
 def _text(value: object) -> str:

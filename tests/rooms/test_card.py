@@ -184,7 +184,7 @@ def test_the_json_holds_both_records_and_the_remarks(measured: Evaluation) -> No
 def test_a_large_gap_between_groups_is_remarked_with_both_rates(measured: Evaluation) -> None:
     remarks = " ".join(card_json(bundle(), measured)["remarks"])
     rates = measured.fairness.by_group["sex"]
-    assert f"{rates['f']['selection_rate']:.3g} for f, {rates['m']['selection_rate']:.3g} for m" in remarks
+    assert f"{rates['f']['selection_rate']:.3f} for f, {rates['m']['selection_rate']:.3f} for m" in remarks
 
 
 def test_a_model_with_nothing_to_remark_has_no_warning_box() -> None:
