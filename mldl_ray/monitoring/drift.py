@@ -38,7 +38,8 @@ MOST_ALPHA = 0.05
 """No window spends more, however long it took to fill."""
 SHORTEST_ROW_S = 1 / 20_000
 """A window is taken to cover at least this much per row: more rows a second than one monitor takes in."""
-LEAST_EXPECTED = 5.0
+LEAST_SHARE = 0.01
+"""A category with a smaller share of window and reference together is pooled with the other rare ones."""
 LEAST_VALUES = 20
 NAMED = 5
 _MISSING = "missing"
@@ -136,16 +137,16 @@ def _shift(name: str, column: Numbers | Words, window: pa.Table) -> Shift:
 def _numeric(name: str, column: Numbers, live: Any) -> Shift:
     values = np.sort(live[~np.isnan(live)])
     missing, n, m = len(live) - len(values), len(values), len(column.values)
+    tests = 2 if missing + column.missing else 1
     lost = _missing_shift(name, missing, len(live), column.missing, m + column.missing)
+    lost = lost._replace(p=min(1.0, tests * lost.p))
     if n < LEAST_VALUES or m < LEAST_VALUES:
         return lost
     distance = ks_distance(column.values, values)
-    p = min(1.0, 2 * math.exp(-2 * distance**2 * n * m / (n + m)))
-    if missing + column.missing == 0:
-        return Shift(name, "kolmogorov_smirnov", distance, p, _moved(name, column.values, values))
+    p = min(1.0, tests * 2 * math.exp(-2 * distance**2 * n * m / (n + m)))
     if lost.p < p:
-        return lost._replace(p=min(1.0, 2 * lost.p))
-    return Shift(name, "kolmogorov_smirnov", distance, min(1.0, 2 * p), _moved(name, column.values, values))
+        return lost
+    return Shift(name, "kolmogorov_smirnov", distance, p, _moved(name, column.values, values))
 
 
 def ks_distance(sorted_a: Any, sorted_b: Any) -> float:
@@ -168,27 +169,32 @@ def _missing_shift(name: str, missing: int, n: int, before: int, m: int) -> Shif
 def _categorical(name: str, column: Words, live: list[str | None]) -> Shift:
     seen = Counter(word for word in live if word is not None)
     n, m = len(live), column.counts.total() + column.missing
-    cells: dict[str, tuple[int, int]] = {}
-    rare = [0, 0]
-    for word in seen.keys() | column.counts.keys():
-        now, then = seen[word], column.counts[word]
-        if (now + then) * n / (n + m) >= LEAST_EXPECTED:
-            cells[word] = (now, then)
-        else:
-            rare[0], rare[1] = rare[0] + now, rare[1] + then
-    found = [(exact_p(now, n, then, m), now, then, word) for word, (now, then) in sorted(cells.items())]
-    if sum(rare):
-        found.append((exact_p(rare[0], n, rare[1], m), rare[0], rare[1], "of rare values"))
+    cells = _cells(name, seen, column.counts, LEAST_SHARE * (n + m))
     missing = n - seen.total()
     if missing + column.missing:
-        found.append((exact_p(missing, n, column.missing, m), missing, column.missing, ""))
-    p, now, then, word = min(found)
-    p = min(1.0, p * len(found))
-    if not word:
-        return _missing_shift(name, now, n, then, m)._replace(p=p)
-    new = " (never seen before)" if not then and word in seen else ""
-    words = f"{name} {word[:60]}{new} {_pct(then, m)} → {_pct(now, n)}"
-    return Shift(name, "exact_per_category", now / n - then / m, p, words)
+        cells.append(_Cell(f"missing {name}", missing, column.missing))
+    found = [(exact_p(cell.now, n, cell.then, m), -abs(cell.now / n - cell.then / m), cell) for cell in cells]
+    p, _, worst = min(found)
+    words = f"{worst.words} {_pct(worst.then, m)} → {_pct(worst.now, n)}"
+    return Shift(name, "exact_per_category", worst.now / n - worst.then / m, min(1.0, p * len(found)), words)
+
+
+class _Cell(NamedTuple):
+    words: str
+    now: int
+    then: int
+
+
+def _cells(name: str, seen: Counter[str], known: Counter[str], least: float) -> list[_Cell]:
+    """Count per category, rare ones together; what is rare depends on both samples alike, so the test stays exact."""
+    cells, rare = [], _Cell(f"rare values of {name}", 0, 0)
+    for word in sorted(seen.keys() | known.keys()):
+        now, then = seen[word], known[word]
+        if now + then >= least:
+            cells.append(_Cell(f"{name} {word[:60]}" + ("" if then else " (never seen before)"), now, then))
+        else:
+            rare = rare._replace(now=rare.now + now, then=rare.then + then)
+    return [*cells, rare] if rare.now + rare.then else cells
 
 
 def exact_p(now: int, n: int, then: int, m: int) -> float:
@@ -215,7 +221,7 @@ def _log_choose(whole: Any, part: Any) -> Any:
 def _moved(name: str, before: Any, after: Any) -> str:
     """Say in words how a distribution moved: its mean, or its spread where the mean stayed."""
     (mean_before, spread_before), (mean_after, spread_after) = _moments(before), _moments(after)
-    if abs(mean_after - mean_before) < 0.1 * spread_before:
+    if abs(mean_after - mean_before) < 0.1 * max(spread_before, spread_after):
         return f"spread of {name} {spread_before:.3g} → {spread_after:.3g}"
     return f"mean of {name} {mean_before:.3g} → {mean_after:.3g}"
 

@@ -44,10 +44,10 @@ class Restless(MemoryJournal):
 class Scene:
     """A monitor with two registered versions whose held-out ages lie around 40."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, configuration: str = CONFIGURATION) -> None:
         self.clock = SettableClock()
         self.journal, self.blobs = Restless(self.clock), MemoryBlobs()
-        self.settings: Settings = load_settings({}, home=home, mldl=load_defaults(CONFIGURATION))
+        self.settings: Settings = load_settings({}, home=home, mldl=load_defaults(configuration))
         self.random = np.random.default_rng(7)
         self._sent = 0
         for version in (STABLE, CANDIDATE):
@@ -98,8 +98,8 @@ class Scene:
             if name in metadata:
                 metadata[name] = value
             else:
-                name = "f.age" if name == "age" else name
-                columns[name] = value if isinstance(value, list | np.ndarray) else [value] * count
+                column = "f.age" if name == "age" else name
+                columns[column] = value if isinstance(value, list | np.ndarray) else [value] * count
         types = {"status": pa.int16(), "prediction": pa.string(), "score": pa.float64()}
         table = pa.table({name: pa.array(list(values), types.get(name)) for name, values in columns.items()})
         return stream(table.replace_schema_metadata({name: str(value) for name, value in metadata.items()}))
@@ -391,6 +391,17 @@ def test_older_callers_are_noticed_in_one_window_and_reported_once(scene: Scene)
     assert worst["column"] == "age"
     assert worst["p"] <= worst["threshold"]
     assert len(scene.journal.events(types=["MLDL_DRIFT_ALERT"])) == 1
+
+
+def test_a_month_without_drift_keeps_to_the_budget_of_false_alarms(tmp_path: Path) -> None:
+    budget, windows = 16, 400
+    scene = Scene(tmp_path, f"mldl: {{monitoring: {{window_rows: 50, false_alarms_per_month: {budget}}}}}")
+    for number in range(windows):
+        times = (number + np.arange(1, 51) / 50) * 30 * 86_400 / windows
+        scene.send(50, at_s=times.tolist())
+    found = scene.figures()["drift"]
+    assert found["windows"] == windows
+    assert 0 < found["windows_drifted"] <= budget
 
 
 def test_a_drift_that_goes_on_after_it_was_resolved_is_a_new_alert(scene: Scene) -> None:
