@@ -1,7 +1,7 @@
 """Blobs as files on whatever ``pyarrow.fs`` reaches: a folder, S3, GCS.
 
 A blob is written aside and then moved to its name, so that a reader never sees half of one, and two writers of the same
-bytes do each other no harm.
+bytes do each other no harm. A writer that is killed may leave its file aside behind; nothing ever reads it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from contracts.errors import Broken, Incompatible, NotFound, Unavailable
-from mldl_ray.blobs._digest import digest_of, hex_of
+from mldl_ray.blobs._digest import digest_of, hex_of, is_digest
 
 
 class ArrowBlobs:
@@ -45,7 +45,7 @@ class ArrowBlobs:
         digest = digest_of(data)
         path = self._path(digest)
         try:
-            if not self._exists(path):
+            if self._size(path) != len(data):  # absent, or cut short by whatever befell the disk
                 self._write(path, data)
         except OSError as error:
             raise Unavailable(f"{len(data)} bytes could not be stored: {error}; nothing was written") from error
@@ -69,29 +69,36 @@ class ArrowBlobs:
         """Say whether the blob is there."""
         path = self._path(digest)
         try:
-            return self._exists(path)
+            return self._size(path) is not None
         except OSError as error:
             raise Unavailable(f"the artifact store cannot be reached: {error}") from error
 
     def digests(self) -> Iterable[str]:
         """List what is stored."""
-        selector = fs.FileSelector(self._root, recursive=True, allow_not_found=True)
-        for info in self._fs.get_file_info(selector):
-            if info.type == fs.FileType.File and len(info.base_name) == 64:
-                yield f"sha256:{info.base_name}"
+        try:
+            found = self._fs.get_file_info(fs.FileSelector(self._root, recursive=True, allow_not_found=True))
+        except OSError as error:
+            raise Unavailable(f"the artifact store cannot be listed: {error}") from error
+        files = (f"sha256:{info.base_name}" for info in found if info.type == fs.FileType.File)
+        return [name for name in files if is_digest(name)]
 
     def remove(self, digest: str) -> None:
         """Delete a blob; absent already is fine."""
         path = self._path(digest)
-        if self._exists(path):
+        try:
             self._fs.delete_file(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise Unavailable(f"blob {digest} cannot be removed: {error}") from error
 
     def _path(self, digest: str) -> str:
         name = hex_of(digest)
         return f"{self._root}/{name[:2]}/{name[2:4]}/{name}"
 
-    def _exists(self, path: str) -> bool:
-        return bool(self._fs.get_file_info(path).type == fs.FileType.File)
+    def _size(self, path: str) -> int | None:
+        info = self._fs.get_file_info(path)
+        return int(info.size) if info.type == fs.FileType.File else None
 
     def _write(self, path: str, data: bytes) -> None:
         folder, _, name = path.rpartition("/")
@@ -107,5 +114,15 @@ class ArrowBlobs:
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(path)
+            for place in (aside.parent, aside.parent.parent, aside.parent.parent.parent):
+                _sync_folder(place)  # else a power cut could take back the new name, which the journal may hold
         finally:
             aside.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

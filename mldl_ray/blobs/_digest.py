@@ -29,3 +29,12 @@ def hex_of(digest: str) -> str:
     if found is None:
         raise Incompatible(f"{digest!r} is not a blob's digest; it must be sha256: and 64 hexadecimal digits")
     return found[1]
+
+
+def is_digest(name: str) -> bool:
+    """Say whether a text is such a name.
+
+    >>> is_digest(digest_of(b"")), is_digest("sha256:../../etc/passwd")
+    (True, False)
+    """
+    return _PATTERN.fullmatch(name) is not None

@@ -17,7 +17,7 @@ class MemoryBlobs:
     def put(self, data: bytes) -> str:
         """Store bytes; give their digest."""
         digest = digest_of(data)
-        self._stored[digest] = data
+        self._stored[digest] = bytes(data)
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -29,6 +29,7 @@ class MemoryBlobs:
 
     def has(self, digest: str) -> bool:
         """Say whether the blob is there."""
+        hex_of(digest)
         return digest in self._stored
 
     def digests(self) -> Iterable[str]:
@@ -37,4 +38,5 @@ class MemoryBlobs:
 
     def remove(self, digest: str) -> None:
         """Delete a blob."""
+        hex_of(digest)
         self._stored.pop(digest, None)

@@ -13,16 +13,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import Broken, Incompatible, NotFound
+from contracts.errors import Broken, Incompatible, NotFound, Unavailable
 from contracts.ports import Blobs
 from contracts.specs import Json
-from mldl_ray.blobs._digest import digest_of
+from mldl_ray.blobs._digest import digest_of, is_digest
 
 FORMAT = 1
 LARGEST_MANIFEST_BYTES = 2**20
 MOST_FILES = 1000
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def store_artifact(blobs: Blobs, folder: Path, facts: Json) -> str:
@@ -69,8 +68,18 @@ def fetch_artifact(blobs: Blobs, digest: str, folder: Path) -> Json:
     Raises:
         NotFound: The manifest or a file of it is not stored.
         Broken: A digest or a size differs, or the manifest is none. Nothing is written then.
+        Unavailable: The folder cannot be written, or its disk is full.
     """
     manifest = read_manifest(blobs, digest)
+    try:
+        _bring(blobs, manifest, folder)
+    except OSError as error:
+        raise Unavailable(f"the artifact {digest} cannot be brought to {folder}: {error}") from error
+    facts: Json = manifest["facts"]
+    return facts
+
+
+def _bring(blobs: Blobs, manifest: dict[str, Any], folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -82,8 +91,6 @@ def fetch_artifact(blobs: Blobs, digest: str, folder: Path) -> Json:
         _move(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    facts: Json = manifest["facts"]
-    return facts
 
 
 def artifact_files(blobs: Blobs, digest: str) -> list[str]:
@@ -126,6 +133,8 @@ def _objection(manifest: Any) -> str | None:
     files = manifest["files"]
     if not isinstance(files, dict) or not isinstance(manifest["facts"], dict) or not 0 < len(files) <= MOST_FILES:
         return f"it needs facts and 1 to {MOST_FILES} files"
+    if inside := next((name for name in files for parent in _parents(name) if parent in files), None):
+        return f"{inside} lies in what is itself a file"
     return next(filter(None, (_objection_to(name, entry) for name, entry in files.items())), None)
 
 
@@ -134,7 +143,7 @@ def _objection_to(name: str, entry: Any) -> str | None:
         return f"the file name {name!r} is not allowed"
     if not isinstance(entry, dict) or set(entry) != {"digest", "size_bytes"}:
         return f"the entry of {name} does not have exactly digest and size_bytes"
-    if not isinstance(entry["digest"], str) or not _DIGEST.fullmatch(entry["digest"]):
+    if not isinstance(entry["digest"], str) or not is_digest(entry["digest"]):
         return f"the digest of {name} is none"
     return None if type(entry["size_bytes"]) is int else f"the size of {name} is none"
 
@@ -147,6 +156,16 @@ def _safe(name: str) -> bool:
     """
     parts = name.split("/")
     return len(parts) <= 8 and all(_PART.fullmatch(part) for part in parts)
+
+
+def _parents(name: str) -> list[str]:
+    """List the folders that a name lies in.
+
+    >>> _parents("a/b/c")
+    ['a', 'a/b']
+    """
+    parts = name.split("/")
+    return ["/".join(parts[:end]) for end in range(1, len(parts))]
 
 
 def _checked(blobs: Blobs, name: str, entry: dict[str, Any]) -> bytes:
