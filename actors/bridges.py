@@ -1,0 +1,174 @@
+"""The six bridges as an actor.
+
+What survives a restart: everything. Datasets, experience, subscriptions and how far each of them is are in the journal;
+a thread of this process only pumps events to their receivers, and one that starts anew goes on where the last stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from contracts.errors import MldlError
+from contracts.ports import Blobs, Clock, Journal, Once
+from contracts.records import Dataset
+from contracts.specs import DataRef, Json
+from mldl_ray.bridges import ingress, mlt
+from mldl_ray.bridges.governance import EmbeddedGovernance
+from mldl_ray.bridges.intelligence import EmbeddedIntelligence
+from mldl_ray.bridges.memory import EmbeddedMemory
+from mldl_ray.bridges.mesh import Mesh
+from mldl_ray.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PUMP_PAUSE_S = 0.5
+AFTER_TROUBLE_S = 5.0
+
+
+class Bridges:
+    """Answer for memory, ingress, intelligence, meta-learning and mesh; governance is asked by the registry itself.
+
+    Args:
+        settings: The fairness limit where no policy names one.
+        journal: The truth.
+        blobs: Where the rows of datasets are.
+        clock: Time.
+        autostart: Start pumping events to their receivers.
+    """
+
+    def __init__(
+        self, settings: Settings, journal: Journal, blobs: Blobs, clock: Clock, autostart: bool = False
+    ) -> None:
+        self._journal, self._clock = journal, clock
+        self._memory = EmbeddedMemory(journal, blobs, clock)
+        self._governance = EmbeddedGovernance(journal, clock)
+        self._intelligence = EmbeddedIntelligence(journal, clock, fairness_delta_max=settings.mldl.fairness.delta_max)
+        self._mesh = Mesh(journal, clock)
+        self._stop = threading.Event()
+        self._trouble: str | None = None
+        self._pump: threading.Thread | None = None
+        if autostart:
+            self._pump = threading.Thread(target=self._pump_forever, name="mesh-pump", daemon=True)
+            self._pump.start()
+
+    def register_dataset(
+        self, ref: DataRef, *, dataset_id: str | None = None, by: str, reason: str = "", once: Once | None = None
+    ) -> Dataset:
+        """Read a file and keep its rows as a dataset; the same rows again are the same dataset."""
+        return self._memory.register(ref, dataset_id=dataset_id, by=by, reason=reason, once=once)
+
+    def dataset(self, dataset_id: str, version: str | None = None) -> Dataset:
+        """Give a dataset; the one registered last when no version is named."""
+        return self._memory.dataset(dataset_id, version)
+
+    def datasets(self) -> list[Dataset]:
+        """List every version of every dataset."""
+        return self._memory.datasets()
+
+    def descendants(self, dataset_id: str, version: str | None = None) -> list[str]:
+        """List the model versions that learned from a dataset."""
+        return self._memory.descendants(dataset_id, version)
+
+    def quality(self, dataset_id: str, version: str | None = None) -> Json:
+        """Look at a dataset's rows, held against the version before it: ``status``, ``reference``, ``findings``."""
+        dataset = self._memory.dataset(dataset_id, version)
+        before = self._before(dataset)
+        found = ingress.inspect(
+            self._memory.table(dataset),
+            before.statistics if before else None,
+            now_s=self._clock.now_s(),
+            time_column=dataset.time_column,
+        )
+        return {
+            "dataset_id": dataset.dataset_id,
+            "version": dataset.version,
+            "rows": dataset.rows,
+            "reference": before.version if before else None,
+            "status": ingress.worst(found),
+            "findings": [finding.model_dump(mode="json") for finding in found],
+        }
+
+    def recommend(self, model_key: str, version: str) -> Json:
+        """Ask the specialists whether to deploy a version."""
+        return self._intelligence.recommend(model_key, version)
+
+    def families(self, meta: Json, limit: int = 3) -> list[str]:
+        """Recommend families to train on data with such meta-features."""
+        return self._intelligence.families(meta, limit)
+
+    def experience(self, model_key: str | None = None, limit: int = 100) -> list[Json]:
+        """List what searches found, newest first."""
+        return mlt.experience(self._journal, model_key, limit)
+
+    def subscribe(self, url: str, *, types: Sequence[str] = (), secret: str, by: str, once: Once | None = None) -> Json:
+        """Have events posted to an address, signed with the secret."""
+        return self._mesh.subscribe(url, types=types, secret=secret, by=by, once=once)
+
+    def unsubscribe(self, subscription_id: str, *, by: str, reason: str) -> None:
+        """Post no more events to an address."""
+        self._mesh.unsubscribe(subscription_id, by=by, reason=reason)
+
+    def replay(self, subscription_id: str, after: int, *, by: str, reason: str) -> None:
+        """Post all events after a position again."""
+        self._mesh.replay(subscription_id, after, by=by, reason=reason)
+
+    def subscriptions(self) -> list[Json]:
+        """List who gets which events, how far each is, and what holds it up."""
+        return self._mesh.subscriptions()
+
+    def dead_letters(self, limit: int = 100) -> list[Json]:
+        """List events that could not be delivered, newest first."""
+        return self._mesh.dead_letters(limit)
+
+    def health(self) -> dict[str, str]:
+        """Say of each bridge ``ok``, or why it is not. A receiver that is down is its own trouble, not the mesh's."""
+        documents = _state(self._journal.position)
+        return {
+            "governance": _state(self._governance.policy),
+            "mlt": documents,
+            "intelligence": documents,
+            "memory": documents,
+            "ingress": documents,
+            "mesh": self._mesh_state(),
+        }
+
+    def close(self) -> None:
+        """Stop pumping; what is under way is finished."""
+        self._stop.set()
+        if self._pump is not None:
+            self._pump.join()
+        self._mesh.close()
+
+    def _before(self, dataset: Dataset) -> Dataset | None:
+        older = [
+            other
+            for other in self._memory.datasets()
+            if other.dataset_id == dataset.dataset_id and other.created_at_s < dataset.created_at_s
+        ]
+        return older[-1] if older else None
+
+    def _mesh_state(self) -> str:
+        if self._pump is None:
+            return "its pump was not started"
+        return "its pump has ended" if not self._pump.is_alive() else self._trouble or "ok"
+
+    def _pump_forever(self) -> None:
+        while not self._stop.is_set():
+            pause_s = PUMP_PAUSE_S
+            try:
+                self._mesh.pump()
+                self._trouble = None
+            except Exception as error:  # the pump outlives any failure: it says so, here and in health
+                log.exception("the mesh's pump failed; it tries again in %g s", AFTER_TROUBLE_S)
+                self._trouble, pause_s = f"{type(error).__name__}: {error}", AFTER_TROUBLE_S
+            self._stop.wait(pause_s)
+
+
+def _state(ask: Callable[[], object]) -> str:
+    try:
+        ask()
+    except MldlError as error:
+        return error.message
+    return "ok"
