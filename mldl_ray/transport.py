@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,10 +39,8 @@ class Transport:
         if acting_as:
             headers["x-mldl-actor"] = acting_as
         self._http = httpx.Client(base_url=self.url + BASE, headers=headers, timeout=TIMEOUT, transport=transport)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+        self.close = weakref.finalize(self, self._http.close)
+        """Close the connections; happens by itself when nobody holds the client any more."""
 
     def call(
         self,

@@ -108,9 +108,10 @@ def _finding(item: dict[str, Any]) -> dict[str, str]:
             "problem": f"this is not JSON ({item['ctx']['error']})",
             "value": f"something else at byte {byte}",
         }
+    no_object = item["type"] in {"model_attributes_type", "model_type", "dict_type"}
     return {
         "where": ".".join(str(part) for part in item["loc"]),
-        "problem": item["msg"].removeprefix("Value error, "),
+        "problem": "this must be a JSON object" if no_object else item["msg"].removeprefix("Value error, "),
         "value": repr(item.get("input"))[:100],
     }
 

@@ -105,7 +105,13 @@ def rollback(
 ) -> None:
     """Go back, or only say what that would change."""
     found = terminal.client.rollback(snapshot_id=snapshot, deployment_id=deployment, reason=reason, dry_run=dry_run)
-    terminal.show(found, _impacts(found.impacts, found.risk, found.risk_reasons, applied=found.applied))
+    view = _impacts(found.impacts, found.risk, found.risk_reasons, applied=found.applied)
+    undo = (
+        f'\nthe way back: mldl rollback --snapshot {found.undo_snapshot_id} --reason "…"'
+        if found.undo_snapshot_id
+        else ""
+    )
+    terminal.show(found, view + undo)
 
 
 def predict(

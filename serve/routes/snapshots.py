@@ -8,9 +8,10 @@ from fastapi import APIRouter, Response
 
 from contracts.errors import Conflict
 from contracts.http import Rollback, RollbackRequest, Why
-from contracts.records import Deployment, Impact, RestorePlan, Snapshot
+from contracts.records import Deployment, Endpoint, Impact, RestorePlan, Snapshot
+from mldl_ray.deployment.advance import roll_back
 from serve.access import Deployer, Reader
-from serve.calls import ActorsOf, OnceOf, StrictRoute
+from serve.calls import Actors, ActorsOf, OnceOf, StrictRoute
 from serve.routes import IdInPath
 
 router = APIRouter(tags=["snapshots"], route_class=StrictRoute)
@@ -49,32 +50,33 @@ def rollback(body: RollbackRequest, actors: ActorsOf, caller: Deployer, once: On
             return _restored(actors.snapshots.plan(body.snapshot_id))
         return _restored(actors.snapshots.restore(body.snapshot_id, reason=body.reason, by=caller.name, once=once))
     if body.dry_run:
-        return returned(actors.deployments.deployment(body.deployment_id))
-    before = actors.deployments.deployment(body.deployment_id)
-    actors.deployments.rollback(body.deployment_id, reason=body.reason, by=caller.name, once=once)
-    return returned(before).model_copy(update={"applied": True})
+        return _returnable(actors, str(body.deployment_id))
+    found = actors.deployments.rollback(body.deployment_id, reason=body.reason, by=caller.name, once=once)
+    return _returned(found, applied=True)
 
 
 def _restored(plan: RestorePlan) -> Rollback:
     return Rollback(**dict(plan))
 
 
-def returned(deployment: Deployment) -> Rollback:
-    """Say what rolling back a deployment changes: all traffic goes back to the version before it.
+def _returnable(actors: Actors, deployment_id: str) -> Rollback:
+    """Ask the rule that would act, and act on nothing."""
+    deployment: Deployment = actors.deployments.deployment(deployment_id)
+    document = actors.journal.read("endpoint", deployment.model_key)
+    if document is None:
+        raise Conflict(f"the endpoint of {deployment.model_key} is gone; there is nothing to roll back")
+    roll_back(Endpoint.model_validate(document.body), deployment, now_s=document.at_s, actor="", reason="dry run")
+    return _returned(deployment, applied=False)
 
-    Raises:
-        Conflict: It was rolled back already, failed, or another took its place.
-    """
-    if deployment.status in {"rolled_back", "failed", "superseded"}:
-        raise Conflict(f"deployment {deployment.deployment_id} is {deployment.status}; there is nothing to roll back")
-    share = deployment.history[-1].traffic.get(deployment.version, 0.0) if deployment.history else 0.0
-    stable = deployment.stable or "no version"
+
+def _returned(deployment: Deployment, *, applied: bool) -> Rollback:
+    sentence = f"all traffic of {deployment.model_key} goes from {deployment.version} back to {deployment.stable}"
     impact = Impact(
         kind="endpoint",
         key=deployment.model_key,
         effect="returned",
         before=deployment.version,
         after=deployment.stable,
-        sentence=f"{share:.0%} of {deployment.model_key}'s traffic goes from {deployment.version} back to {stable}",
+        sentence=sentence,
     )
-    return Rollback(deployment_id=deployment.deployment_id, impacts=(impact,), risk="low" if share else "none")
+    return Rollback(deployment_id=deployment.deployment_id, impacts=(impact,), risk="low", applied=applied)
