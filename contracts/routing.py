@@ -52,7 +52,7 @@ class RouteTable(Words):
         """
         if len(self.arms) == 1:
             return self.arms[0]
-        digest = hashlib.blake2b(f"{self.salt}\0{sticky_key}".encode(), digest_size=8).digest()
+        digest = hashlib.blake2b(f"{self.salt}\0{sticky_key}".encode(errors="surrogatepass"), digest_size=8).digest()
         point = int.from_bytes(digest, "big") / 2**64
         edge = 0.0
         for arm in self.arms[1:]:

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
@@ -50,6 +50,7 @@ def test_the_next_event_changes_the_e_value_by_one_on_average_when_the_arms_are_
             assert on_average == pytest.approx(here, rel=1e-9)
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 0.98), st.integers(0, 50), st.integers(0, 50))
 def test_a_larger_share_never_makes_harm_more_evident(share: float, candidate: int, stable: int) -> None:
     one, other = (harm_e_value([Split(w, candidate, stable)]) for w in (share, share + 0.01))
@@ -108,6 +109,7 @@ def test_the_ends_of_a_rate_are_reached_when_nothing_speaks_against_them() -> No
     assert rate_bounds(0, 0, 0.05) == (0, 1)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 400), st.integers(1, 400), st.sampled_from([0.001, 0.05, 0.3]))
 def test_a_rates_bounds_hold_its_estimate_and_narrow_with_alpha(bad: int, more: int, alpha: float) -> None:
     wide, narrow = rate_bounds(bad, bad + more, alpha), rate_bounds(bad, bad + more, alpha * 2)
