@@ -70,13 +70,15 @@ class Resamples:
         parts = [self.counts[i : i + step] * mass[self.kept] for i in range(0, len(self.counts), step)]
         return np.concatenate([figure(self.kept, part) for part in parts])
 
-    def interval(self, value: float, drawn: Doubles, low: float, high: float) -> Interval | None:
+    def interval(
+        self, value: float, drawn: Doubles, low: float, high: float, *, fewest: int | None = None
+    ) -> Interval | None:
         """Give the interval around a figure from its draws, within the figure's own range.
 
         The draws' spread is moved onto the figure: some figures (a calibration error, a largest difference) grow with
         every resampling, which plain percentiles would mistake for the truth. Where no draw moves a figure between 0
-        and 1, as when every row is right, the draws know nothing and the exact binomial bounds over the smallest
-        stratum stand in.
+        and 1, as when every row is right, the draws know nothing and the exact binomial bounds over the ``fewest`` rows
+        that the figure hangs on (the smallest stratum's when not said) stand in.
 
         Returns:
             None when too few draws define the figure, or when none moves a figure that has no such range.
@@ -85,7 +87,7 @@ class Resamples:
         if len(drawn) < _FEWEST:
             return None
         if np.ptp(drawn) < 1e-12 * max(1.0, abs(value)):
-            return _binomial(value, self.smallest) if (low, high) == (0, 1) else None
+            return _binomial(value, fewest or self.smallest) if (low, high) == (0, 1) else None
         spread = (drawn - drawn.mean()) * np.sqrt(len(self.kept) / self.rows)
         below, above = value + np.quantile(spread, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return Interval(value=value, low=max(low, min(below, value)), high=min(high, max(above, value)), level=LEVEL)

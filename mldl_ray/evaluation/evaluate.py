@@ -117,7 +117,9 @@ class _Found(NamedTuple):
     def bound(self, name: str, interval: Interval | None) -> None:
         """Keep an interval, or say that there is none."""
         if interval is None:
-            self.left_out[f"{name} interval"] = "no resample of these rows moves the figure, so nothing bounds it"
+            self.left_out[f"{name} interval"] = (
+                "resamples of these rows do not define it or do not move it, so nothing bounds it"
+            )
         else:
             self.intervals[name] = interval
 
@@ -208,7 +210,8 @@ def _fairness(adapter: BaseModelAdapter, judged: _Judged, draws: Resamples, foun
     delta = delta_over(judged.rows, judged.groups, fairness.groups)
     high = 1 if adapter.task == "classification" else np.inf
     drawn = draws.figures(delta, judged.rows.mass)
-    found.bound("fairness_delta", draws.interval(fairness.delta, drawn, 0, high))
+    fewest = min(group["rows"] for name in fairness.groups for group in fairness.by_group[name].values())
+    found.bound("fairness_delta", draws.interval(fairness.delta, drawn, 0, high, fewest=fewest))
     return fairness
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,6 @@ import pyarrow as pa
 from contracts.records import Fairness
 from mldl_ray.adapters import target
 from mldl_ray.evaluation._rows import Rows
-
-if TYPE_CHECKING:
-    from fairlearn.metrics import MetricFrame
 
 Doubles = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.str_]
@@ -158,34 +155,42 @@ def _compare_classes(rows: Rows, column: Column, notes: list[str]) -> tuple[dict
     from fairlearn.metrics import false_positive_rate, selection_rate, true_positive_rate  # noqa: PLC0415  # slow, late
     from sklearn.metrics import zero_one_loss  # noqa: PLC0415  # as above
 
-    said, last = rows.said.argmax(axis=1), rows.said.shape[1] - 1
-    real = rows.truth == last
-    table = _frame(
-        {
-            "selection_rate": selection_rate,
-            "true_positive_rate": true_positive_rate,
-            "false_positive_rate": false_positive_rate,
-        },
-        real.astype(int), (said == last).astype(int), rows, column,
-    ).by_group  # fmt: skip
-    table["error_rate"] = _frame({"error_rate": zero_one_loss}, rows.truth, said, rows, column).by_group["error_rate"]
-    beneath = {"true_positive_rate": real, "false_positive_rate": ~real}
-    for rate, counted in beneath.items():
-        thin = {label: n for label in column.judged if (n := int(counted[column.group == label].sum())) < LEAST_ROWS}
-        table.loc[list(thin), rate] = np.nan
-        if thin:
+    last = rows.said.shape[1] - 1
+    cells = _counted(rows, column)
+    real, chosen = (cells["truth"] == last).to_numpy(), (cells["said"] == last).to_numpy()
+    rates = {
+        "selection_rate": selection_rate,
+        "true_positive_rate": true_positive_rate,
+        "false_positive_rate": false_positive_rate,
+    }
+    table = _by_group(rates, cells.assign(truth=real.astype(int), said=chosen.astype(int)))
+    table["error_rate"] = _by_group({"error_rate": zero_one_loss}, cells)["error_rate"]
+    for rate, beneath in {"true_positive_rate": real, "false_positive_rate": ~real}.items():
+        sizes = cells[beneath].groupby("group")["rows"].sum().reindex(list(column.judged), fill_value=0)
+        thin = sizes[sizes < LEAST_ROWS]
+        table.loc[thin.index, rate] = np.nan
+        if len(thin):
             notes.append(f"{rate} over too few rows: {', '.join(f'{label} ({n})' for label, n in thin.items())}")
     return _described(table, column), _differences(table)
+
+
+def _counted(rows: Rows, column: Column) -> pd.DataFrame:
+    """Sum rows that are alike: rates only need their mass, and fairlearn goes through rows slowly."""
+    facts = {"group": column.group, "truth": rows.truth, "said": rows.said.argmax(axis=1), "mass": rows.mass, "rows": 1}
+    frame = pd.DataFrame(facts)
+    frame = frame[frame["group"].isin(column.judged)]
+    return frame.groupby(["group", "truth", "said"], as_index=False).sum()
 
 
 def _compare_values(rows: Rows, column: Column, notes: list[str]) -> tuple[dict[str, Any], dict[str, float]]:
     from fairlearn.metrics import mean_prediction  # noqa: PLC0415  # slow, loads late
     from sklearn.metrics import mean_absolute_error  # noqa: PLC0415  # as above
 
-    table = _frame({"mean_prediction": mean_prediction, "mean_absolute_error": mean_absolute_error},
-                   rows.truth, rows.said, rows, column).by_group  # fmt: skip
-    error = _frame({"mean_error": mean_prediction}, rows.truth, rows.said - rows.truth, rows, column).by_group
-    table["mean_error"] = error["mean_error"]
+    frame = pd.DataFrame({"group": column.group, "truth": rows.truth, "said": rows.said, "mass": rows.mass})
+    frame = frame[frame["group"].isin(column.judged)]
+    table = _by_group({"mean_prediction": mean_prediction, "mean_absolute_error": mean_absolute_error}, frame)
+    errors = frame.assign(said=frame["said"] - frame["truth"])
+    table["mean_error"] = _by_group({"mean_error": mean_prediction}, errors)["mean_error"]
     unit = _unit(rows)
     if unit == 0:
         notes.append("the target has one value only, so differences have no unit")
@@ -193,17 +198,17 @@ def _compare_values(rows: Rows, column: Column, notes: list[str]) -> tuple[dict[
     return _described(table, column), _differences(table / unit)
 
 
-def _frame(metrics: dict[str, Callable[..., float]], truth: Any, said: Any, rows: Rows, column: Column) -> MetricFrame:
+def _by_group(metrics: dict[str, Callable[..., float]], frame: pd.DataFrame) -> pd.DataFrame:
     from fairlearn.metrics import MetricFrame  # noqa: PLC0415  # slow, loads late
 
-    kept = np.isin(column.group, column.judged)
-    return MetricFrame(
+    measured: pd.DataFrame = MetricFrame(
         metrics=metrics,
-        y_true=truth[kept],
-        y_pred=said[kept],
-        sensitive_features=pd.Series(column.group[kept], name="group"),
-        sample_params={name: {"sample_weight": rows.mass[kept]} for name in metrics},
-    )
+        y_true=frame["truth"],
+        y_pred=frame["said"],
+        sensitive_features=frame["group"],
+        sample_params={name: {"sample_weight": frame["mass"]} for name in metrics},
+    ).by_group
+    return measured
 
 
 def _described(table: pd.DataFrame, column: Column) -> dict[str, Any]:

@@ -194,6 +194,15 @@ def test_groups_too_small_to_compare_are_said() -> None:
     assert "b (10)" in found.left_out["fairness_delta"]
 
 
+def test_a_model_that_selects_nobody_is_not_called_surely_fair_by_a_small_group() -> None:
+    adapter, table, _ = small(2000)
+    lowest = pa.table({"x": np.full(2000, -9.0), "z": np.zeros(2000)})
+    group = ["a"] * 1970 + ["b"] * 30
+    found = judged(adapter, lowest, np.arange(2000) % 2, sensitive={"g": group})
+    assert found.fairness.delta == 0
+    assert found.intervals["fairness_delta"].high == pytest.approx(1 - 0.025 ** (1 / 30))  # Clopper-Pearson: x = 0
+
+
 def test_labels_of_words_and_three_classes_are_judged() -> None:
     from sklearn.datasets import load_wine
 
