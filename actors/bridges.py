@@ -10,16 +10,18 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from contracts.errors import MldlError
+from contracts.errors import MldlError, Unavailable
 from contracts.ports import Blobs, Clock, Journal, Once
 from contracts.records import Dataset
 from contracts.specs import DataRef, Json
 from mldl_ray.bridges import ingress, mlt
+from mldl_ray.bridges._remote import RemoteKernel
 from mldl_ray.bridges.governance import EmbeddedGovernance
 from mldl_ray.bridges.intelligence import EmbeddedIntelligence
 from mldl_ray.bridges.memory import EmbeddedMemory
 from mldl_ray.bridges.mesh import Mesh
-from mldl_ray.settings import Settings
+from mldl_ray.registry.catalog import Catalog
+from mldl_ray.settings import BridgeUrls, Settings
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ class Bridges:
     """Answer for memory, ingress, intelligence, meta-learning and mesh; governance is asked by the registry itself.
 
     Args:
-        settings: The fairness limit where no policy names one.
+        settings: The fairness limit where no policy names one, and the remote kernels to ask first.
         journal: The truth.
         blobs: Where the rows of datasets are.
         clock: Time.
@@ -45,6 +47,8 @@ class Bridges:
         self._memory = EmbeddedMemory(journal, blobs, clock)
         self._governance = EmbeddedGovernance(journal, clock)
         self._intelligence = EmbeddedIntelligence(journal, clock, fairness_delta_max=settings.mldl.fairness.delta_max)
+        self._remote = _kernels(settings.mldl.bridges)
+        self._remote_trouble: dict[str, str] = {}
         self._mesh = Mesh(journal, clock)
         self._stop = threading.Event()
         self._trouble: str | None = None
@@ -75,24 +79,29 @@ class Bridges:
         """Look at a dataset's rows, held against the version before it: ``status``, ``reference``, ``findings``."""
         dataset = self._memory.dataset(dataset_id, version)
         before = self._before(dataset)
-        found = ingress.inspect(
-            self._memory.table(dataset),
-            before.statistics if before else None,
-            now_s=self._clock.now_s(),
-            time_column=dataset.time_column,
-        )
-        return {
+        question = {
+            "dataset": dataset.model_dump(mode="json"),
+            "reference": before.model_dump(mode="json") if before else None,
+        }
+        facts = {
             "dataset_id": dataset.dataset_id,
             "version": dataset.version,
             "rows": dataset.rows,
             "reference": before.version if before else None,
-            "status": ingress.worst(found),
-            "findings": [finding.model_dump(mode="json") for finding in found],
         }
+        return self._asked("ingress", "inspect", question, lambda: self._inspected(dataset, before)) | facts
 
     def recommend(self, model_key: str, version: str) -> Json:
-        """Ask the specialists whether to deploy a version."""
-        return self._intelligence.recommend(model_key, version)
+        """Ask the specialists whether to deploy a version: ``verdict``, ``confidence``, ``why``, ``votes``."""
+        bundle = Catalog(self._journal).bundle(model_key, version)
+        judged = self._journal.read("evaluation", bundle.evaluation_id) if bundle.evaluation_id else None
+        facts: Json = {"model_key": model_key, "version": bundle.version}
+        question = facts | {"bundle": bundle.model_dump(mode="json"), "evaluation": judged.body if judged else None}
+
+        def here() -> Json:
+            return self._intelligence.recommend(model_key, str(bundle.version))
+
+        return self._asked("intelligence", "recommend", question, here) | facts
 
     def families(self, meta: Json, limit: int = 3) -> list[str]:
         """Recommend families to train on data with such meta-features."""
@@ -128,9 +137,9 @@ class Bridges:
         return {
             "governance": _state(self._governance.policy),
             "mlt": documents,
-            "intelligence": documents,
+            "intelligence": self._remote_trouble.get("intelligence", documents),
             "memory": documents,
-            "ingress": documents,
+            "ingress": self._remote_trouble.get("ingress", documents),
             "mesh": self._mesh_state(),
         }
 
@@ -140,6 +149,30 @@ class Bridges:
         if self._pump is not None:
             self._pump.join()
         self._mesh.close()
+        for kernel in self._remote.values():
+            kernel.close()
+
+    def _asked(self, bridge: str, verb: str, question: Json, here: Callable[[], Json]) -> Json:
+        """Ask the remote kernel if there is one, and answer here while it is down: it never holds up the lifecycle."""
+        if bridge not in self._remote:
+            return here()
+        try:
+            found = self._remote[bridge].ask(verb, question)
+        except Unavailable as error:
+            log.warning("the %s bridge answers here: %s", bridge, error)
+            self._remote_trouble[bridge] = error.message
+            return here() | {"remote_error": error.message}
+        self._remote_trouble.pop(bridge, None)
+        return found
+
+    def _inspected(self, dataset: Dataset, before: Dataset | None) -> Json:
+        found = ingress.inspect(
+            self._memory.table(dataset),
+            before.statistics if before else None,
+            now_s=self._clock.now_s(),
+            time_column=dataset.time_column,
+        )
+        return {"status": ingress.worst(found), "findings": [finding.model_dump(mode="json") for finding in found]}
 
     def _before(self, dataset: Dataset) -> Dataset | None:
         older = [
@@ -164,6 +197,15 @@ class Bridges:
                 log.exception("the mesh's pump failed; it tries again in %g s", AFTER_TROUBLE_S)
                 self._trouble, pause_s = f"{type(error).__name__}: {error}", AFTER_TROUBLE_S
             self._stop.wait(pause_s)
+
+
+def _kernels(urls: BridgeUrls) -> dict[str, RemoteKernel]:
+    found: dict[str, RemoteKernel] = {}
+    if urls.intelligence:
+        found["intelligence"] = RemoteKernel(urls.intelligence, frozenset({"verdict", "why"}))
+    if urls.ingress:
+        found["ingress"] = RemoteKernel(urls.ingress, frozenset({"status", "findings"}))
+    return found
 
 
 def _state(ask: Callable[[], object]) -> str:

@@ -82,6 +82,13 @@ class MonitoringDefaults(Words):
     buffer_rows: int = Field(default=20_000, ge=100, description="Telemetry rows a replica holds before it drops.")
 
 
+class BridgeUrls(Words):
+    """Remote kernels that are asked first; the embedded bridge answers where none is named, or while it is down."""
+
+    intelligence: str | None = Field(default=None, description="Asked by POST <url>/recommend.")
+    ingress: str | None = Field(default=None, description="Asked by POST <url>/inspect.")
+
+
 class Defaults(Words):
     """The ``mldl`` key of the configuration file."""
 
@@ -91,6 +98,7 @@ class Defaults(Words):
     fairness: FairnessDefaults = FairnessDefaults()
     deployment: DeploymentDefaults = DeploymentDefaults()
     monitoring: MonitoringDefaults = MonitoringDefaults()
+    bridges: BridgeUrls = BridgeUrls()
 
 
 class Settings(Words):
