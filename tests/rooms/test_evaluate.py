@@ -195,7 +195,7 @@ def test_groups_too_small_to_compare_are_said() -> None:
 
 
 def test_a_model_that_selects_nobody_is_not_called_surely_fair_by_a_small_group() -> None:
-    adapter, table, _ = small(2000)
+    adapter, *_ = small(2000)
     lowest = pa.table({"x": np.full(2000, -9.0), "z": np.zeros(2000)})
     group = ["a"] * 1970 + ["b"] * 30
     found = judged(adapter, lowest, np.arange(2000) % 2, sensitive={"g": group})
