@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from contracts.routing import RouteTable
@@ -32,9 +33,14 @@ class _Slot:
 
 
 class RouteBoard:
-    """Hold the current table of every endpoint; safe to use from any thread."""
+    """Hold the current table of every endpoint; safe to use from any thread.
 
-    def __init__(self) -> None:
+    Args:
+        now_s: Seconds that only go forward: when a replica was heard of last.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
         self._lock = threading.Lock()
         self._slots: dict[str, _Slot] = {}
 
@@ -57,7 +63,7 @@ class RouteBoard:
         """Note what a replica has applied, and that it lives; wake whoever waits for that."""
         with self._lock:
             slot = self._slot(model_key)
-            slot.replicas[replica_id] = _Replica(time.monotonic(), applied_epoch, drained)
+            slot.replicas[replica_id] = _Replica(self._now_s(), applied_epoch, drained)
             self._wake(slot)
         return slot
 
@@ -109,7 +115,7 @@ class RouteBoard:
 
     def live(self, model_key: str) -> list[_Replica]:
         """List the replicas heard of lately."""
-        oldest_s = time.monotonic() - DEAD_AFTER_S
+        oldest_s = self._now_s() - DEAD_AFTER_S
         with self._lock:
             slot = self._slot(model_key)
             slot.replicas = {name: replica for name, replica in slot.replicas.items() if replica.seen_s >= oldest_s}
