@@ -16,6 +16,7 @@ from contracts.errors import Broken, NotFound, Unavailable
 from contracts.ports import Blobs, Clock, Journal, Once
 from contracts.records import Alert, Deployment, RolloutTelemetry
 from contracts.specs import Json
+from mldl_ray.deployment.evidence import rate_bounds
 from mldl_ray.monitoring import exposition, live, slo
 from mldl_ray.monitoring.alerts import Alerts
 from mldl_ray.monitoring.answers import checked_labels
@@ -23,6 +24,7 @@ from mldl_ray.monitoring.batch import Batch
 from mldl_ray.monitoring.counts import Counts, Place
 from mldl_ray.monitoring.history import History
 from mldl_ray.monitoring.kpis import Kpis
+from mldl_ray.monitoring.selections import MOST_GROUPS
 from mldl_ray.monitoring.slo import Want
 from mldl_ray.monitoring.versions import Profile, Stream, Versions
 from mldl_ray.monitoring.watch import DriftWatch, Due
@@ -79,10 +81,12 @@ class Monitor:
             TooLarge: It has too many bytes, rows or columns.
         """
         parsed, digest, now_s = Batch.parse(batch), hashlib.blake2b(batch, digest_size=16).digest(), self._clock.now_s()
+        stream = (parsed.facts.model_key, parsed.facts.version)
+        profile = self._profile(stream) if parsed.facts.deployment_id else Profile()
         with self._lock:
             if not self._is_new(digest):
                 return
-            self._counts.add(parsed, now_s)
+            self._counts.add(parsed, now_s, profile)
             due = self._watch.add(parsed, now_s)
             missed = self._missed(parsed, now_s)
         self._history.add(parsed, now_s)
@@ -111,19 +115,23 @@ class Monitor:
     def rollout(self, deployment: Deployment) -> RolloutTelemetry:
         """Give what the judge of a rollout may look at: both arms per epoch, and the open alerts on the candidate.
 
-        An alert that someone acknowledged is not held against the candidate any more.
+        An alert that someone acknowledged is not held against the candidate any more. The fairness delta is the one
+        that there surely is (a lower bound, valid however often one looks): few requests never end a rollout by it.
         """
         with self._lock:
             stable, candidate = self._counts.rollouts.arms(deployment)
             outcomes = self._counts.rollouts.outcomes(deployment)
+            selections = self._counts.rollouts.selections(deployment)
         mine = (deployment.model_key, deployment.version)
         causes = {a.kind for a in self._alerts.unresolved() if a.status == "open" and (a.model_key, a.version) == mine}
+        alpha = deployment.spec.alpha / MOST_GROUPS
         classes = self._profile(mine).classes if outcomes.labelled else None
         return RolloutTelemetry(
             deployment_id=deployment.deployment_id,
             stable=stable,
             candidate=candidate,
             open_causes=tuple(sorted(causes)),
+            fairness_delta=selections.sure_delta(lambda part, whole: rate_bounds(part, whole, alpha)),
             ece=outcomes.ece(classes) if classes else None,
         )
 
@@ -276,4 +284,4 @@ class Monitor:
             return self._versions.profile(stream)
         except (NotFound, Broken, Unavailable) as error:
             log.info("what %s %s answers is not known: %s", *stream, error)
-            return Profile(None, None)
+            return Profile()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from contracts.errors import Incompatible, TooLarge
 from mldl_ray.monitoring.outcomes import Outcomes
+from mldl_ray.monitoring.rollouts import ArmCounts
 
 MOST_ANSWERS = 50_000
 MOST_WAITING = 10_000
@@ -21,16 +22,19 @@ _NONE: Any = object()
 
 
 class Answer(NamedTuple):
-    """One version's answer to one row, and the sums that its label goes to."""
+    """One version's answer to one row, and where its label is counted. ``key``: hash of the sticky key."""
 
     value: Any
     score: float | None
-    sums: tuple[Outcomes, ...]
+    outcomes: Outcomes
+    arm: ArmCounts | None = None
+    key: int = 0
 
     def judged(self, label: Any) -> None:
         """Count the label."""
-        for outcomes in self.sums:
-            outcomes.add(label, self.value, self.score)
+        self.outcomes.add(label, self.value, self.score)
+        if self.arm is not None:
+            self.arm.judge(label, self.value, self.score, self.key)
 
 
 @dataclass

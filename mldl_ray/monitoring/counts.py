@@ -13,10 +13,12 @@ import numpy as np
 from mldl_ray.monitoring.answers import Answer, Answers
 from mldl_ray.monitoring.batch import Batch
 from mldl_ray.monitoring.outcomes import Outcomes
-from mldl_ray.monitoring.rollouts import Rollouts
+from mldl_ray.monitoring.rollouts import ArmCounts, Rollouts
+from mldl_ray.monitoring.versions import Profile
 from mldl_ray.monitoring.window import Window
 
 MOST_WINDOWS = 512
+_UNKNOWN = Profile()
 
 
 class Place(NamedTuple):
@@ -35,8 +37,8 @@ class Counts:
         self.rollouts, self.answers = Rollouts(), Answers()
         self.batches = self.labels_unknown = 0
 
-    def add(self, batch: Batch, now_s: float) -> None:
-        """Count a batch that came now."""
+    def add(self, batch: Batch, now_s: float, profile: Profile = _UNKNOWN) -> None:
+        """Count a batch that came now; of a rollout also whom it selected, where the profile says how that is seen."""
         self.batches += 1
         roles = np.array(batch.texts("role"), dtype=object)
         failed, latencies_ms, lost = batch.failed(), batch.numbers("latency_ms"), batch.facts.lost
@@ -45,11 +47,11 @@ class Counts:
             window = self._window(Place(batch.facts.model_key, batch.facts.version, role), now_s)
             window.add(now_s, latencies_ms[rows], int(failed[rows].sum()), lost)
             lost = 0
-            sums: tuple[Outcomes, ...] = (window.outcomes,)
-            if len(rows) and (arm := self.rollouts.arm(batch, role)) is not None:
+            arm = self.rollouts.arm(batch, role) if len(rows) else None
+            if arm is not None:
                 arm.add(batch, rows, failed[rows])
-                sums = (window.outcomes, arm.outcomes)
-            self._remember(batch, rows, sums)
+                _select(arm, batch, rows, profile)
+            self._remember(batch, rows, window.outcomes, arm)
 
     def label(self, labels: list[tuple[str, Any]]) -> tuple[int, int]:
         """Count checked labels; say how many met an answer for the first time, and how many met none (yet)."""
@@ -62,11 +64,13 @@ class Counts:
         """List the windows of a model."""
         return [window for place, window in self.windows.items() if place.model_key == model_key]
 
-    def _remember(self, batch: Batch, rows: Any, sums: Any) -> None:
-        ids, scores, statuses = batch.texts("request_id"), batch.scores(), batch.numbers("status")
+    def _remember(self, batch: Batch, rows: Any, outcomes: Outcomes, arm: ArmCounts | None) -> None:
+        ids, keys, scores = batch.texts("request_id"), batch.texts("key"), batch.scores()
+        statuses = batch.numbers("status")
         for row in rows.tolist():
             if statuses[row] < 400:
-                self.answers.remember(ids[row], Answer(_scalar(batch.predictions[row]), scores[row], sums))
+                answer = Answer(_scalar(batch.predictions[row]), scores[row], outcomes, arm, hash(keys[row]))
+                self.answers.remember(ids[row], answer)
 
     def _window(self, place: Place, now_s: float) -> Window:
         window = self.windows.get(place)
@@ -76,6 +80,12 @@ class Counts:
                 self.windows.popitem(last=False)
         self.windows.move_to_end(place)
         return window
+
+
+def _select(arm: ArmCounts, batch: Batch, rows: Any, profile: Profile) -> None:
+    if profile.sensitive:
+        answered = [row for row in rows.tolist() if batch.predictions[row] is not None]
+        arm.selections.add(batch, answered, profile.sensitive, profile.last_class)
 
 
 def _scalar(value: Any) -> Any:

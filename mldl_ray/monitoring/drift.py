@@ -36,7 +36,7 @@ from mldl_ray.monitoring.reference import Numbers, Reference, Words, as_numbers,
 MONTH_S = 30 * 86_400.0
 MOST_ALPHA = 0.05
 """No window spends more, however long it took to fill."""
-SHORTEST_ROW_S = 1 / 20_000
+SHORTEST_ROW_S = 1 / 100_000
 """A window is taken to cover at least this much per row: more rows a second than one monitor takes in."""
 LEAST_SHARE = 0.01
 """A category with a smaller share of window and reference together is pooled with the other rare ones."""

@@ -27,7 +27,7 @@ def by_endpoint(
         model_key, version = stream
         roles = {place.role: window for place, window in windows.items() if place[:2] == stream}
         endpoint = endpoints.setdefault(model_key, {"versions": {}, "lost": 0})
-        profile = profiles.get(stream, Profile(None, None))
+        profile = profiles.get(stream, Profile())
         found = figures(roles, profile, now_s=now_s, cost_per_second=cost_per_second)
         endpoint["versions"][version] = found | {"drift": drift(stream)}
         endpoint["lost"] += sum(window.lost for window in roles.values())

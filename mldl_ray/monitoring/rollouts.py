@@ -6,60 +6,34 @@ Nothing here survives a restart: an epoch's counts begin again at zero, which de
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
-from typing import NamedTuple
+from functools import reduce
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from contracts.records import ArmTelemetry, Deployment
 from mldl_ray.monitoring.batch import Batch
-from mldl_ray.monitoring.outcomes import Outcomes
+from mldl_ray.monitoring.distinct import DistinctKeys
+from mldl_ray.monitoring.firsts import Firsts, Ledgers
+from mldl_ray.monitoring.outcomes import Outcomes, same_value
+from mldl_ray.monitoring.selections import Selections
 from mldl_ray.monitoring.window import BINS, Counts, histogram
 
 MOST_ARMS = 512
-EXACT_KEYS = 4096
-
-
-class DistinctKeys:
-    """Count distinct keys in bounded memory: exactly up to ``EXACT_KEYS``, within about 2% beyond.
-
-    Keeps the smallest hashes; their density tells how many there are in all.
-
-    Source:
-        Bar-Yossef et al., *Counting distinct elements in a data stream* (RANDOM 2002), algorithm 1.
-
-    >>> keys = DistinctKeys()
-    >>> keys.add(["a", "b", "a"])
-    >>> keys.count
-    2
-    """
-
-    def __init__(self) -> None:
-        self._smallest: npt.NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
-
-    def add(self, keys: Iterable[str]) -> None:
-        """See keys, again or for the first time."""
-        hashes = np.array([hash(key) & 0xFFFFFFFFFFFFFFFF for key in keys], dtype=np.uint64)
-        self._smallest = np.union1d(self._smallest, hashes)[:EXACT_KEYS]
-
-    @property
-    def count(self) -> int:
-        """Number of distinct keys seen."""
-        if len(self._smallest) < EXACT_KEYS:
-            return len(self._smallest)
-        return round((EXACT_KEYS - 1) / (float(self._smallest[-1]) / 2**64))
 
 
 class ArmCounts:
     """One version in one epoch."""
 
-    def __init__(self) -> None:
+    def __init__(self, firsts: Firsts) -> None:
+        self.firsts = firsts
+        self.error_keys = self.labelled_keys = self.wrong_keys = 0
         self.share = 0.0
         self.requests = self.errors = self.errors_in_a_row = 0
         self.latency: Counts = np.zeros(BINS, dtype=np.int64)
         self.keys = DistinctKeys()
-        self.outcomes = Outcomes()
+        self.outcomes, self.selections = Outcomes(), Selections()
 
     def add(self, batch: Batch, rows: npt.NDArray[np.intp], failed: npt.NDArray[np.bool_]) -> None:
         """Count rows of a batch, in their order."""
@@ -69,7 +43,16 @@ class ArmCounts:
         fine = np.flatnonzero(~failed)
         self.errors_in_a_row = len(rows) - 1 - int(fine[-1]) if len(fine) else self.errors_in_a_row + len(rows)
         self.latency += histogram(batch.numbers("latency_ms")[rows])
-        self.keys.add(batch.table["key"].take(rows).to_pylist())
+        keys = batch.table["key"].take(rows).to_pylist()
+        self.keys.add(keys)
+        self.error_keys += sum(self.firsts.error(hash(keys[row])) for row in np.flatnonzero(failed).tolist())
+
+    def judge(self, label: Any, value: Any, score: float | None, key: int) -> None:
+        """Count a labelled answer, and its key if that is its first label."""
+        self.outcomes.add(label, value, score)
+        if self.firsts.label(key):
+            self.labelled_keys += 1
+            self.wrong_keys += not same_value(label, value)
 
 
 class _Place(NamedTuple):
@@ -84,7 +67,7 @@ class Rollouts:
 
     def __init__(self, most_arms: int = MOST_ARMS) -> None:
         self._arms: OrderedDict[_Place, ArmCounts] = OrderedDict()
-        self._most = most_arms
+        self._most, self._ledgers = most_arms, Ledgers()
 
     def arm(self, batch: Batch, role: str) -> ArmCounts | None:
         """Give where rows of a batch in a role are counted; None when they belong to no rollout."""
@@ -92,7 +75,10 @@ class Rollouts:
         if not facts.deployment_id:
             return None
         place = _Place(facts.deployment_id, facts.epoch, facts.version, role != "stable")
-        arm = self._arms.setdefault(place, ArmCounts())
+        arm = self._arms.get(place)
+        if arm is None:
+            ledger = self._ledgers.of(facts.deployment_id, shadow=role == "shadow")
+            arm = self._arms[place] = ArmCounts(ledger)
         self._arms.move_to_end(place)
         while len(self._arms) > self._most:
             self._arms.popitem(last=False)
@@ -108,11 +94,14 @@ class Rollouts:
 
     def outcomes(self, deployment: Deployment) -> Outcomes:
         """Add up the labels of the candidate."""
-        total = Outcomes()
-        for place, arm in self._of(deployment):
-            if _is_candidate(place, deployment):
-                total = total.plus(arm.outcomes)
-        return total
+        return reduce(Outcomes.plus, (arm.outcomes for arm in self._candidates(deployment)), Outcomes())
+
+    def selections(self, deployment: Deployment) -> Selections:
+        """Add up whom the candidate selected."""
+        return reduce(Selections.plus, (arm.selections for arm in self._candidates(deployment)), Selections())
+
+    def _candidates(self, deployment: Deployment) -> list[ArmCounts]:
+        return [arm for place, arm in self._of(deployment) if _is_candidate(place, deployment)]
 
     def _of(self, deployment: Deployment) -> list[tuple[_Place, ArmCounts]]:
         first = deployment.first_epoch
@@ -142,4 +131,7 @@ def _telemetry(place: _Place, arm: ArmCounts) -> ArmTelemetry:
         keys=arm.keys.count,
         labelled=arm.outcomes.labelled,
         correct=arm.outcomes.correct,
+        error_keys=None if arm.firsts.full else arm.error_keys,
+        labelled_keys=None if arm.firsts.full else arm.labelled_keys,
+        wrong_keys=None if arm.firsts.full else arm.wrong_keys,
     )

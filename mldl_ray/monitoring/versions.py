@@ -6,7 +6,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from contracts.errors import Broken
 from contracts.ports import Blobs
@@ -22,10 +22,16 @@ Stream = tuple[str, str]
 
 
 class Profile(NamedTuple):
-    """How answers of a version are to be read. ``classes``: how many; None when it has none or that is unknown."""
+    """How answers of a version are to be read.
 
-    task: str | None
-    classes: int | None
+    ``classes``: how many; None when it has none or that is unknown. ``sensitive``: the columns whose groups its
+    evaluation compared; a row is selected when its prediction is ``last_class``.
+    """
+
+    task: str | None = None
+    classes: int | None = None
+    last_class: Any = None
+    sensitive: tuple[str, ...] = ()
 
 
 class Versions:
@@ -82,12 +88,14 @@ def _keep(lock: threading.Lock, kept: OrderedDict[Stream, T], stream: Stream, fo
 
 def _profile(blobs: Blobs, bundle: TrainedBundle) -> Profile:
     if bundle.task != "classification":
-        return Profile(bundle.task, None)
+        return Profile(bundle.task)
     entry = read_manifest(blobs, bundle.validation_hash)["files"].get(ADAPTER_FILE)
     if entry is None:
-        return Profile(bundle.task, None)
+        return Profile(bundle.task)
     try:
         classes = json.loads(blobs.get(entry["digest"])).get("classes")
     except (ValueError, AttributeError) as error:
         raise Broken(f"{ADAPTER_FILE} of {bundle.model_key} {bundle.version} is damaged: {error}") from error
-    return Profile(bundle.task, len(classes) if isinstance(classes, list) else None)
+    if not isinstance(classes, list) or not classes:
+        return Profile(bundle.task)
+    return Profile(bundle.task, len(classes), classes[-1], bundle.fairness.groups)

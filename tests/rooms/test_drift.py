@@ -109,7 +109,7 @@ def test_a_month_of_windows_spends_the_budget_at_most_whatever_the_rate() -> Non
         for count in (1, 30, 3000):
             spans = random.dirichlet(np.full(count, 0.3)) * MONTH_S
             spent = sum(alpha_of(s, 100, false_alarms_per_month=2.0, versions=versions) for s in spans)
-            assert versions * spent <= 2.0 + versions * count * 100 / 20_000 / MONTH_S * 2.0 + 1e-9
+            assert versions * spent <= 2.0 + versions * count * 100 / 100_000 / MONTH_S * 2.0 + 1e-9
 
 
 def test_a_window_that_took_months_spends_no_more_than_the_cap() -> None:

@@ -17,7 +17,7 @@ import pytest
 from actors.monitor import Monitor
 from contracts.errors import Incompatible, TooLarge, Unavailable
 from contracts.ports import Receipt, Write
-from contracts.records import Deployment, TrainedBundle
+from contracts.records import Deployment, Fairness, TrainedBundle
 from contracts.specs import DeploymentSpec
 from mldl_ray.blobs import MemoryBlobs
 from mldl_ray.blobs.artifact import store_artifact
@@ -71,6 +71,7 @@ class Scene:
             validation_hash=digest,
             created_at="2026-01-01",
             task="classification",
+            fairness=Fairness(groups=("sex", "age")),
         )
         write = Write(
             kind="model_version", key=f"{KEY}@{version}", expected_version=0, body=bundle.model_dump(mode="json")
@@ -98,7 +99,7 @@ class Scene:
             if name in metadata:
                 metadata[name] = value
             else:
-                column = "f.age" if name == "age" else name
+                column = f"f.{name}" if name in {"age", "sex"} else name
                 columns[column] = value if isinstance(value, list | np.ndarray) else [value] * count
         types = {"status": pa.int16(), "prediction": pa.string(), "score": pa.float64()}
         table = pa.table({name: pa.array(list(values), types.get(name)) for name, values in columns.items()})
@@ -316,13 +317,30 @@ def test_a_success_ends_a_row_of_errors_and_a_row_goes_on_over_batches(scene: Sc
 
 def test_shadow_rows_are_the_candidates_and_one_label_judges_both_answers(scene: Scene) -> None:
     ids = [f"same{i}" for i in range(10)]
-    scene.send(10, deployment_id=DEPLOYMENT, request_id=ids)
+    scene.send(10, deployment_id=DEPLOYMENT, request_id=ids, key=ids)
     scene.monitor.feedback([{"request_id": name, "label": 1} for name in ids[:5]])
-    scene.send(10, version=CANDIDATE, role="shadow", deployment_id=DEPLOYMENT, request_id=ids, prediction="0")
+    scene.send(10, version=CANDIDATE, role="shadow", deployment_id=DEPLOYMENT, request_id=ids, key=ids, prediction="0")
     scene.monitor.feedback([{"request_id": name, "label": 1} for name in ids[5:]])
     found = scene.monitor.rollout(rollout(strategy="shadow"))
     assert (found.stable[0].labelled, found.stable[0].correct) == (10, 10)
     assert (found.candidate[0].labelled, found.candidate[0].correct) == (10, 0)
+    assert (found.stable[0].labelled_keys, found.stable[0].wrong_keys) == (10, 0)
+    assert (found.candidate[0].labelled_keys, found.candidate[0].wrong_keys) == (10, 10)
+
+
+def test_a_person_counts_once_in_a_rollout_with_the_first_error_and_the_first_label(scene: Scene) -> None:
+    facts = {"deployment_id": DEPLOYMENT}
+    scene.send(4, key=["a", "a", "b", "c"], status=[500, 500, 500, 200], **facts)
+    moved = {"version": CANDIDATE, "role": "candidate", "epoch": 4, "share": 0.25}
+    scene.send(4, key=["a", "b", "c", "d"], status=[500, 200, 500, 200], **moved, **facts)
+    labels = {"r3": 1, "r5": 0, "r7": 0}
+    scene.monitor.feedback([{"request_id": name, "label": label} for name, label in labels.items()])
+    scene.send(1, key="d", **moved, **facts)
+    scene.monitor.feedback([{"request_id": "r8", "label": 1}])
+    found = scene.monitor.rollout(rollout())
+    assert [(a.error_keys, a.labelled_keys, a.wrong_keys) for a in found.stable] == [(2, 1, 0)]
+    assert [(a.error_keys, a.labelled_keys, a.wrong_keys) for a in found.candidate] == [(1, 2, 2)]
+    assert (found.candidate[0].errors, found.candidate[0].labelled, found.candidate[0].correct) == (2, 3, 1)
 
 
 def test_a_candidate_that_serves_everyone_is_still_the_candidate(scene: Scene) -> None:
@@ -360,6 +378,24 @@ def test_an_open_alert_on_the_candidate_is_a_cause_until_someone_acknowledges_it
     assert scene.monitor.rollout(rollout(version=STABLE)).open_causes == ()
     scene.monitor.acknowledge(alert.alert_id, reason="expected", by="bo")
     assert scene.monitor.rollout(rollout()).open_causes == ()
+
+
+def test_groups_that_are_selected_differently_are_a_delta_once_that_is_sure(scene: Scene) -> None:
+    candidate = {"version": CANDIDATE, "role": "candidate", "deployment_id": DEPLOYMENT}
+    assert scene.monitor.rollout(rollout()).fairness_delta is None
+    sexes = ["f", "m"] * 40
+    scene.send(70, sex=sexes[:70], prediction=(["0", "1", "1", "1"] * 20)[:70], **candidate)
+    assert 0 <= (scene.monitor.rollout(rollout()).fairness_delta or 0) < 0.1
+    for _ in range(20):
+        scene.send(80, sex=sexes, prediction=["0", "1", "1", "1"] * 20, **candidate)
+    assert 0.3 < (scene.monitor.rollout(rollout()).fairness_delta or 0) < 0.5
+
+
+def test_one_person_of_a_group_asking_again_is_no_delta(scene: Scene) -> None:
+    candidate = {"version": CANDIDATE, "role": "candidate", "deployment_id": DEPLOYMENT}
+    for _ in range(20):
+        scene.send(80, key=["k0", "k1"] * 40, sex=["f", "m"] * 40, prediction=["0", "1"] * 40, **candidate)
+    assert scene.monitor.rollout(rollout()).fairness_delta is None
 
 
 # Alerts

@@ -13,8 +13,10 @@ from contracts.telemetry import LATENCY_EDGES_MS
 from mldl_ray.monitoring.answers import Answer, Answers
 from mldl_ray.monitoring.batch import Batch
 from mldl_ray.monitoring.collector import Collector
+from mldl_ray.monitoring.distinct import DistinctKeys
+from mldl_ray.monitoring.firsts import MOST_KEYS, Firsts, Ledgers
 from mldl_ray.monitoring.outcomes import Outcomes
-from mldl_ray.monitoring.rollouts import DistinctKeys, Rollouts
+from mldl_ray.monitoring.rollouts import Rollouts
 from mldl_ray.monitoring.window import BINS, Window, histogram, quantile_ms
 
 
@@ -100,13 +102,24 @@ def test_the_arms_longest_unheard_of_go_first() -> None:
     assert len(rollouts._arms) == 3
 
 
+def test_a_rollout_with_too_many_keys_or_too_many_rollouts_says_that_keys_are_not_counted() -> None:
+    firsts = Firsts()
+    assert sum(firsts.error(key) for key in range(MOST_KEYS + 10)) == MOST_KEYS + 1
+    assert firsts.full
+    ledgers = Ledgers(most=2)
+    first = ledgers.of("d1", shadow=False)
+    assert ledgers.of("d1", shadow=True) is not first
+    ledgers.of("d2", shadow=False)
+    assert first.full
+
+
 # Labels
 
 
 def test_only_the_last_answers_are_remembered() -> None:
     answers, sums = Answers(most=100), Outcomes()
     for i in range(250):
-        answers.remember(f"r{i}", Answer(1, 0.5, (sums,)))
+        answers.remember(f"r{i}", Answer(1, 0.5, sums))
     assert len(answers) == 100
     assert answers.label("r149", 1) is None
     assert answers.label("r150", 1) is True
@@ -117,7 +130,7 @@ def test_labels_that_wait_are_bounded_too() -> None:
     for i in range(20):
         answers.label(f"r{i}", 1)
     for i in range(20):
-        answers.remember(f"r{i}", Answer(1, 0.5, (sums,)))
+        answers.remember(f"r{i}", Answer(1, 0.5, sums))
     assert sums.labelled == 10
 
 

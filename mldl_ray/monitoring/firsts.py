@@ -1,0 +1,63 @@
+"""Who had their first error and their first label in a rollout, so that its judge counts people and not repetitions.
+
+Both arms of a canary share one ledger: a key that moves from stable to the candidate brings nothing new. The copies
+that a shadow gets are counted apart, since the same keys go to both.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+MOST_KEYS = 50_000
+MOST_LEDGERS = 32
+
+
+class Firsts:
+    """The ledger of one rollout. When it is ``full``, what was counted with it is not to be used."""
+
+    def __init__(self) -> None:
+        self.full = False
+        self._failed: set[int] = set()
+        self._labelled: set[int] = set()
+
+    def error(self, key: int) -> bool:
+        """Note an error; say whether it is the key's first.
+
+        >>> firsts = Firsts()
+        >>> firsts.error(7), firsts.error(7), firsts.label(7)
+        (True, False, True)
+        """
+        return self._note(self._failed, key)
+
+    def label(self, key: int) -> bool:
+        """Note a label; say whether it is the key's first."""
+        return self._note(self._labelled, key)
+
+    def close(self) -> None:
+        """Forget everything: there are too many keys, or too many rollouts."""
+        self.full, self._failed, self._labelled = True, set(), set()
+
+    def _note(self, seen: set[int], key: int) -> bool:
+        if self.full or key in seen:
+            return False
+        seen.add(key)
+        if len(seen) > MOST_KEYS:
+            self.close()
+        return True
+
+
+class Ledgers:
+    """Find the ledger of a rollout; the one longest not asked for is closed when there are too many."""
+
+    def __init__(self, most: int = MOST_LEDGERS) -> None:
+        self._ledgers: OrderedDict[tuple[str, bool], Firsts] = OrderedDict()
+        self._most = most
+
+    def of(self, deployment_id: str, *, shadow: bool) -> Firsts:
+        """Give the ledger of a rollout's canary, or of its shadow."""
+        place = (deployment_id, shadow)
+        ledger = self._ledgers.setdefault(place, Firsts())
+        self._ledgers.move_to_end(place)
+        while len(self._ledgers) > self._most:
+            self._ledgers.popitem(last=False)[1].close()
+        return ledger
