@@ -180,6 +180,7 @@ class Job(Words):
     created_at_s: float = 0.0
     ended_at_s: float | None = None
     registered_version: str | None = None
+    requested_by: str = ""
 
 
 class Approval(Words):

@@ -1,0 +1,140 @@
+"""One training job in a process of its own. Not here: when it starts, and what happens when the process dies.
+
+The process is a detached actor that nobody restarts: Tune's placement groups then live and go with it. Those of a
+plain task stay when the task is cancelled, and go when the driver that started the system exits, in mid-search.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+
+import ray
+
+from actors.job_record import JobRecord, LiveProgress
+from actors.trials import RayTrials
+from contracts.errors import Conflict, MldlError
+from contracts.events import Fact
+from contracts.ports import Blobs, Journal, SearchOutcome
+from contracts.records import Dataset, Job
+from contracts.specs import Json
+from mldl_ray.bridges.memory import EmbeddedMemory
+from mldl_ray.bridges.mlt import meta_of, record_experience, warm_configs
+from mldl_ray.clock import SystemClock
+from mldl_ray.ids import new_id
+from mldl_ray.journal.documents import write
+from mldl_ray.settings import Settings
+from mldl_ray.training.finish import Finished, Source
+from mldl_ray.training.job import Earlier, Ids, train
+from mldl_ray.training.plan import Plan
+from mldl_ray.training.rows import TrainingRows
+
+log = logging.getLogger(__name__)
+
+
+class JobProcess:
+    """Runs one job and writes down how it ends. It keeps nothing that the journal lacks."""
+
+    def __init__(self, settings: Settings, journal: Journal, blobs: Blobs) -> None:
+        self._settings, self._journal, self._blobs, self._clock = settings, journal, blobs, SystemClock()
+
+    def run(self, job_id: str, by: str) -> None:
+        """Train, and go. Whatever goes wrong is the job's end, and is recorded as such."""
+        self._run(job_id, by)
+        ray.actor.exit_actor()  # type: ignore[no-untyped-call]  # Ray's
+
+    def ready(self) -> bool:
+        """Answer when ``run`` is over; calls are taken one at a time."""
+        return True
+
+    def _run(self, job_id: str, by: str) -> None:
+        record = JobRecord(self._journal, job_id, by)
+        folder = scratch(job_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.tempdir = str(folder)  # one place to clear when this process is stopped in the middle
+        try:
+            self._train(record, by)
+        except MldlError as error:
+            fail(record, {"code": error.code, "message": error.message, "facts": error.facts}, self._clock.now_s())
+        except Exception as error:  # a defect of ours or of a framework; the one who waits for the job must hear of it
+            log.exception("job %s broke down", job_id)
+            told = {"code": "broken", "message": f"{type(error).__name__}: {error}", "facts": {}}
+            fail(record, told, self._clock.now_s())
+
+    def _train(self, record: JobRecord, by: str) -> None:
+        job = record.read()
+        rows, dataset = rows_of(job, self._journal, self._blobs, self._settings)
+        plan = Plan.of(job.job, rows, self._settings.mldl)
+        meta = meta_of(plan.train.features, plan.train.y.tolist(), plan.train.task)
+        warm = warm_configs(self._journal, meta, job.job.spec.family)
+        ids = Ids(job.job_id, new_id("eval"))
+        with LiveProgress(record, plan.caps.price) as live:
+            finished, outcome = train(
+                plan,
+                Source(dataset.dataset_id, dataset.version, dataset.digest),
+                ids,
+                trials=RayTrials(self._clock),
+                blobs=self._blobs,
+                clock=self._clock,
+                earlier=Earlier(warm, job.trials),
+                on_trial=live.note,
+            )
+        ended = self._succeed(record, live, finished, outcome)
+        record_experience(self._journal, ended, finished.bundle, meta, by=by)
+
+    def _succeed(self, record: JobRecord, live: LiveProgress, finished: Finished, outcome: SearchOutcome) -> Job:
+        bundle, judged = finished.bundle, finished.evaluation
+        end = {
+            "status": "succeeded",
+            "trials": outcome.trials,
+            "cost_units": bundle.cost.cost_units,
+            "budget_exhausted": outcome.budget_exhausted,
+            "bundle": bundle,
+            "evaluation": judged,
+            "ended_at_s": self._clock.now_s(),
+        }
+        told: Json = {"model_key": bundle.model_key, "family": bundle.family, "metrics": bundle.metrics}
+        facts = [
+            Fact(type="MLDL_CANDIDATE_READY", subject=record.job_id, data=told | {"artifact_uri": bundle.artifact_uri}),
+            Fact(type="MLDL_EVALUATED", subject=judged.evaluation_id, data=told | {"job_id": record.job_id}),
+            Fact(type="MLDL_TRAINING_ENDED", subject=record.job_id, data={"status": "succeeded"}),
+        ]
+        return record.change(
+            lambda job: live(job).model_copy(update=end),
+            reason="trained",
+            facts=facts,
+            more=[write("evaluation", judged.evaluation_id, 0, judged)],
+        )
+
+
+def rows_of(job: Job, journal: Journal, blobs: Blobs, settings: Settings) -> tuple[TrainingRows, Dataset]:
+    """Give the rows of a job, from the dataset that was fixed when it was handed in.
+
+    Raises:
+        NotFound: The dataset is not there any more.
+    """
+    ref = job.job.data
+    if ref is None or ref.dataset_id is None:
+        raise Conflict(f"job {job.job_id} names no dataset; hand it in again with its data", {"job_id": job.job_id})
+    memory = EmbeddedMemory(journal, blobs, SystemClock())
+    dataset = memory.dataset(ref.dataset_id, ref.version)
+    groups = settings.mldl.fairness.groups
+    return TrainingRows.of(memory.table(dataset), ref, job.job.spec.task, default_sensitive=groups), dataset
+
+
+def fail(record: JobRecord, error: Json, now_s: float) -> None:
+    """Write down that a job failed, and why; one that was cancelled meanwhile stays cancelled."""
+    try:
+        record.change(
+            lambda job: job.model_copy(update={"status": "failed", "error": error, "ended_at_s": now_s}),
+            reason=str(error["message"])[:2000] or "failed",
+            facts=[Fact(type="MLDL_TRAINING_ENDED", subject=record.job_id, data={"status": "failed"} | error)],
+        )
+    except Conflict:
+        return
+
+
+def scratch(job_id: str) -> Path:
+    """Give the folder that a job's process keeps its temporary files in."""
+    return Path(tempfile.gettempdir()) / f"mldl-{job_id}"

@@ -1,0 +1,181 @@
+"""Fixing the data of a job, and judging a model again: what the jobs actor does itself, without a process for it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from actors.job_process import rows_of
+from contracts.errors import Incompatible, NotFound, Refused
+from contracts.events import Fact
+from contracts.ports import Blobs, Clock, Journal, Once
+from contracts.records import Dataset, Evaluation, Job, TrainedBundle
+from contracts.specs import DataRef, JobSpec
+from mldl_ray.adapters import load_adapter
+from mldl_ray.adapters.base import BaseModelAdapter
+from mldl_ray.blobs.artifact import fetch_artifact
+from mldl_ray.blobs.tables import read_table
+from mldl_ray.bridges.memory import EmbeddedMemory
+from mldl_ray.evaluation import evaluate
+from mldl_ray.ids import new_id
+from mldl_ray.journal.documents import first_answer, load, write
+from mldl_ray.registry.catalog import Catalog
+from mldl_ray.settings import Settings
+from mldl_ray.training.finish import iso
+from mldl_ray.training.plan import Plan, figures_of
+from mldl_ray.training.rows import TrainingRows
+
+ROLES = ("target", "sensitive", "features", "exclude", "time_column", "group_column", "weight_column")
+
+
+class Judge:
+    """Reads data and models; writes datasets and evaluations."""
+
+    def __init__(self, settings: Settings, journal: Journal, blobs: Blobs, clock: Clock) -> None:
+        self._settings, self._journal, self._blobs, self._clock = settings, journal, blobs, clock
+        self._memory = EmbeddedMemory(journal, blobs, clock)
+
+    def fixed(self, job: JobSpec, *, by: str) -> tuple[DataRef, Plan]:
+        """Check a job against its data, then register the data, so that the job reads these rows whenever it runs.
+
+        Raises:
+            Refused: The job cannot run; nothing was written.
+        """
+        if job.data is None:
+            raise Incompatible("data is missing: name a dataset_id, or a uri with its target", {"field": "data"})
+        if job.data.uri is None:
+            dataset = self._memory.dataset(str(job.data.dataset_id), job.data.version)
+            ref = self._merged(job.data, dataset)
+            return ref, self._plan(job, ref, self._rows(job, ref, dataset))
+        rows = TrainingRows.of(
+            read_table(job.data.uri), job.data, job.spec.task, default_sensitive=self._settings.mldl.fairness.groups
+        )
+        plan = self._plan(job, job.data, rows)
+        dataset = self._memory.register(job.data, task=job.spec.task, by=by, reason=f"to train {job.spec.model_key}")
+        return self._merged(job.data, dataset), plan
+
+    def evaluate(
+        self,
+        *,
+        job_id: str | None,
+        model_key: str | None,
+        version: str | None,
+        data: DataRef | None,
+        metrics: Sequence[str],
+        by: str,
+        once: Once | None,
+    ) -> Evaluation:
+        """Judge a model.
+
+        Args:
+            job_id: Whose model; or
+            model_key: of which model, with
+            version: a number, ``latest`` or ``stable``.
+            data: Rows that the model has not seen; its own held-out rows when absent.
+            metrics: Figures; the configured ones when empty.
+            by: Who asks.
+            once: Makes a repeated call give the first answer.
+
+        Returns:
+            The evaluation. Without data and without other figures it is the one that was made in training.
+
+        Raises:
+            NotFound: No such job, version or data.
+            Refused: The job has no model, or it is not said which model is meant.
+            Incompatible: Rows or figures that do not fit the model.
+        """
+        if known := first_answer(self._journal, once):
+            return Evaluation.model_validate(known.documents[0].body)
+        bundle = self._bundle(job_id, model_key, version)
+        names = tuple(metrics) or figures_of(bundle.spec.task if bundle.spec else "classification", self._settings.mldl)
+        if data is None and (stored := self._stored(bundle)) is not None and set(metrics) <= set(stored.metrics):
+            return stored
+        rows, digest = self._held_out(bundle) if data is None else self._given(bundle, data)
+        with tempfile.TemporaryDirectory(prefix="mldl-judge-") as name:
+            folder = Path(name) / "artifact"
+            fetch_artifact(self._blobs, bundle.validation_hash, folder)
+            judged = self._judge(load_adapter(folder), rows, digest, bundle, names, once)
+        told = {"model_key": bundle.model_key, "version": bundle.version, "metrics": judged.metrics}
+        self._journal.append(
+            [write("evaluation", judged.evaluation_id, 0, judged)],
+            [Fact(type="MLDL_EVALUATED", subject=judged.evaluation_id, data=told)],
+            actor=by,
+            reason=f"evaluate {bundle.model_key} {bundle.version or job_id}",
+            once=once,
+        )
+        return judged
+
+    def _judge(
+        self,
+        model: BaseModelAdapter,
+        rows: TrainingRows,
+        digest: str | None,
+        bundle: TrainedBundle,
+        names: tuple[str, ...],
+        once: Once | None,
+    ) -> Evaluation:
+        return evaluate(
+            model,
+            rows.features.select(list(model.schema.names)),
+            rows.y,
+            model_key=bundle.model_key,
+            version=bundle.version,
+            dataset_digest=digest,
+            metrics=names,
+            sensitive=rows.sensitive,
+            weights=rows.weights,
+            created_at=iso(self._clock.now_s()),
+            evaluation_id=new_id("eval", once),
+        )
+
+    def _bundle(self, job_id: str | None, model_key: str | None, version: str | None) -> TrainedBundle:
+        if (job_id is None) == (model_key is None):
+            raise Refused("say which model to judge: a job_id, or a model_key with its version")
+        if model_key is not None:
+            return Catalog(self._journal).bundle(model_key, version or "latest")
+        job = self._job(str(job_id))
+        if job.bundle is None:
+            raise Refused(f"job {job_id} is {job.status} and has no model to judge", {"status": job.status})
+        return job.bundle
+
+    def _job(self, job_id: str) -> Job:
+        job, _ = load(self._journal, "job", job_id, Job)
+        if job is None:
+            raise NotFound(f"there is no job {job_id!r}; look at the list of jobs", {"job_id": job_id})
+        return job
+
+    def _stored(self, bundle: TrainedBundle) -> Evaluation | None:
+        if bundle.evaluation_id is None:
+            return None
+        return load(self._journal, "evaluation", bundle.evaluation_id, Evaluation)[0]
+
+    def _held_out(self, bundle: TrainedBundle) -> tuple[TrainingRows, str | None]:
+        """Split the job's data again, which gives the same hold-out as in training."""
+        if bundle.lineage.job_id is None:
+            raise Refused(f"nothing is known about the training rows of {bundle.model_key}; name data to judge it on")
+        job = self._job(bundle.lineage.job_id)
+        rows, dataset = rows_of(job, self._journal, self._blobs, self._settings)
+        return Plan.of(job.job, rows, self._settings.mldl).held_out, dataset.digest
+
+    def _given(self, bundle: TrainedBundle, data: DataRef) -> tuple[TrainingRows, str | None]:
+        task = bundle.spec.task if bundle.spec else "classification"
+        groups = self._settings.mldl.fairness.groups
+        if data.uri is not None:
+            return TrainingRows.of(read_table(data.uri), data, task, default_sensitive=groups), None
+        dataset = self._memory.dataset(str(data.dataset_id), data.version)
+        ref = self._merged(data, dataset)
+        return TrainingRows.of(self._memory.table(dataset), ref, task, default_sensitive=groups), dataset.digest
+
+    def _rows(self, job: JobSpec, ref: DataRef, dataset: Dataset) -> TrainingRows:
+        groups = self._settings.mldl.fairness.groups
+        return TrainingRows.of(self._memory.table(dataset), ref, job.spec.task, default_sensitive=groups)
+
+    def _plan(self, job: JobSpec, ref: DataRef, rows: TrainingRows) -> Plan:
+        return Plan.of(job.model_copy(update={"data": ref}), rows, self._settings.mldl)
+
+    def _merged(self, given: DataRef, dataset: Dataset) -> DataRef:
+        """Name a registered dataset with its roles, those that were given before its own."""
+        own = self._memory.as_ref(dataset)
+        said = {name: getattr(given, name) for name in ROLES if name in given.model_fields_set}
+        return own.model_copy(update=said)

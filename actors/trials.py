@@ -1,0 +1,239 @@
+"""A search as Ray Tune trials across the cluster: the port ``Trials`` in production.
+
+The rules (what to try, when to stop a trial, when to stop the search) are in ``mldl_ray.training``; here they are
+handed to Tune. Trial actors are reused, all with the same resources; the encoded folds are put in the object store
+once and read there without a copy. Tune's own loggers and snapshots are off: the job's record is in the journal.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import BasicVariantGenerator
+
+from contracts.errors import MldlError
+from contracts.ports import Clock, SearchOutcome
+from contracts.records import TrialRecord
+from contracts.specs import Json
+from mldl_ray.training.ledger import Ledger
+from mldl_ray.training.trial import Problem, Trial
+
+QUANTUM_S = 0.1
+"""A report costs Tune several milliseconds, so a trial takes steps for about this long before it reports."""
+POINT = "point"
+_SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # they cost more than small trials, and leak per trial
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # a search is taken up again from the journal, not from Tune's snapshot
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "1",  # a trial that must stop does not finish its fold first
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # errors are part of the trial's record
+    "RAY_AIR_NEW_OUTPUT": "0",  # its tables are printed at any verbosity
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+}
+
+
+class RayTrials:
+    """Runs a search on the cluster that this process is connected to."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def search(self, problem: Problem, on_trial: Callable[[TrialRecord], None]) -> SearchOutcome:
+        """Try configurations until the limits; report each as it ends."""
+        ledger = Ledger(problem, self._clock, on_trial)
+        points = ledger.fresh_points()
+        left = problem.max_trials - len(ledger.records)
+        if left <= 0 or (problem.strategy != "bayes" and not points):
+            return ledger.outcome()
+        with _quiet(), tempfile.TemporaryDirectory(prefix="mldl-tune-") as folder:
+            self._fit(problem, ledger, points[:left], left, folder)
+        for trial_id in ledger.running:
+            ledger.ended(trial_id)  # the search was over before it reported anything
+        return ledger.outcome()
+
+    def _fit(self, problem: Problem, ledger: Ledger, points: list[Json], left: int, folder: str) -> None:
+        watcher = _Watcher(book := _Book(ledger))
+        bayes = problem.strategy == "bayes" and bool(problem.space)
+        algorithm = (
+            _tpe(problem, ledger, points) if bayes else BasicVariantGenerator(max_concurrent=problem.max_concurrent)
+        )
+        trainable = tune.with_parameters(TuneTrial, problem=problem, quantum_s=QUANTUM_S)
+        tune.Tuner(
+            tune.with_resources(trainable, {"CPU": 1}),
+            param_space={} if bayes else {POINT: tune.grid_search(points)},
+            tune_config=tune.TuneConfig(
+                metric="gain",
+                mode="max",
+                num_samples=left if bayes else 1,
+                search_alg=algorithm,
+                scheduler=_Judge(watcher),
+                max_concurrent_trials=problem.max_concurrent if bayes else None,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="search",
+                storage_path=folder,
+                verbose=0,
+                callbacks=[watcher],
+                stop=_Limits(book),
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            ),
+        ).fit()
+
+
+class TuneTrial(tune.Trainable):
+    """One trial after another in one process; the problem stays, with all that frameworks built from its arrays."""
+
+    def setup(self, config: Json, problem: Problem, quantum_s: float) -> None:  # type: ignore[override]  # with_parameters
+        """Take the problem from the object store and the first configuration."""
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415  # trials only
+
+        self._limits = threadpool_limits(1)  # a trial holds one cpu
+        self._problem, self._quantum_s = problem, quantum_s
+        self._begin(config)
+
+    def step(self) -> Json:
+        """Take as many steps as fit a report; a configuration that breaks down ends with the reason."""
+        error = None
+        try:
+            self._trial.advance()
+        except MldlError as broken:
+            error = broken.message
+        scores = self._trial.scores
+        return {
+            "gain": self._problem.sign * self._problem.whole(scores) if scores and error is None else None,
+            "scores": scores,
+            "step_s": self._trial.step_s,
+            "error": error,
+            "done": error is not None or self._trial.done,
+        }
+
+    def reset_config(self, new_config: Json) -> bool:
+        """Go on with another configuration."""
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: Json) -> None:
+        self._trial = Trial(self._problem, config.get(POINT, config), self._quantum_s)
+
+
+class _Book:
+    """The one ledger of a search, which Tune must neither copy nor write to disk with its settings."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    def __deepcopy__(self, memo: Any) -> _Book:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return object, ()
+
+
+class _Watcher(tune.Callback):
+    """Writes what Tune does into the book."""
+
+    def __init__(self, book: _Book) -> None:
+        self._book = book
+
+    @property
+    def _ledger(self) -> Ledger:
+        return self._book.ledger
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if trial.trial_id not in self._ledger.running:
+            self._ledger.began(trial.trial_id, trial.config.get(POINT, trial.config))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if trial.trial_id not in self._ledger.running:
+            return  # ended before it began: the search was over
+        result = trial.last_result or {}
+        if error := result.get("error"):
+            self._ledger.failed(trial.trial_id, error)
+            return
+        self.note(trial, result)
+        self._ledger.ended(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if trial.trial_id in self._ledger.running:
+            self._ledger.failed(trial.trial_id, f"its process died: {_last_line(trial.get_error())}")
+
+    def note(self, trial: Any, result: Json) -> bool:
+        """Note a report; say whether the trial may go on."""
+        return self._ledger.stepped(trial.trial_id, result.get("scores", []), result.get("step_s", []))
+
+
+class _Judge(FIFOScheduler):
+    """Asks the rules whether a trial may go on."""
+
+    def __init__(self, watcher: _Watcher) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Ray's
+        self._watcher = watcher
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: Json) -> str:
+        keeps = self._watcher.note(trial, result)
+        return str(TrialScheduler.CONTINUE if keeps else TrialScheduler.STOP)
+
+
+class _Limits(tune.Stopper):
+    """Ends the search at its limits; Tune asks at every turn of its loop."""
+
+    def __init__(self, book: _Book) -> None:
+        self._book = book
+
+    def __call__(self, trial_id: str, result: Json) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._book.ledger.over()
+
+
+def _tpe(problem: Problem, ledger: Ledger, points: list[Json]) -> Any:
+    import optuna  # noqa: PLC0415  # slow to load, and only this strategy needs it
+    from ray.tune.search.optuna import OptunaSearch  # noqa: PLC0415  # as above
+
+    from mldl_ray.training.tpe import distributions, sampler  # noqa: PLC0415  # as above
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    search = OptunaSearch(
+        space=distributions(problem.space),
+        metric="gain",
+        mode="max",
+        points_to_evaluate=points or None,
+        sampler=sampler(problem),
+    )
+    for record in ledger.records:
+        if record.score is not None:
+            search.add_evaluated_point(record.config, problem.sign * record.score)
+    return search
+
+
+def _last_line(error: Exception | None) -> str:
+    lines = str(error or "no reason was given").strip().splitlines()
+    return lines[-1][:300]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Set what Tune reads from the environment, for as long as a search lasts."""
+    before = {name: os.environ.get(name) for name in _SETTINGS}
+    os.environ.update(_SETTINGS)
+    results = logging.getLogger("ray.tune.analysis.experiment_analysis")
+    level = results.level
+    results.setLevel(logging.ERROR)  # it misses the files of the loggers that are off
+    try:
+        yield
+    finally:
+        results.setLevel(level)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

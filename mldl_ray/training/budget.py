@@ -1,0 +1,81 @@
+"""Hard caps: what a job has used, what it still needs to end well, and whether that fits. Pure; time is passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from contracts.specs import Budget, Constraints
+
+AFTER_S, AFTER_SHARE = 3.0, 0.25
+"""What judging, compiling and storing the winner is expected to take: at most so many seconds, or so much of a cap."""
+
+
+@dataclass(frozen=True)
+class Caps:
+    """What a job may use. ``price`` is in cost units per cpu-second; None is no cap."""
+
+    seconds: float | None = None
+    cost_units: float | None = None
+    price: float = 0.0
+
+    @classmethod
+    def of(cls, budget: Budget, constraints: Constraints, price: float) -> Caps:
+        """Take the tighter of the job's budget and the model's constraint.
+
+        >>> Caps.of(Budget(cost_units=2), Constraints(cost_units=1), 0.1).cost_units
+        1.0
+        """
+        costs = [cost for cost in (budget.cost_units, constraints.cost_units) if cost is not None]
+        return cls(budget.max_seconds, min(costs, default=None), price)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What was used so far: wall seconds since the job began, and cpu-seconds held by trials."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+def finish_s(step_s: Sequence[float], folds: int) -> float:
+    """Predict how long the winner's refit takes: every fold once more for the calibrator, then all rows at once.
+
+    Args:
+        step_s: Seconds that fits on one fold took so far.
+        folds: How many folds there are.
+
+    >>> finish_s([1.0, 1.0], folds=3)
+    4.5
+    """
+    return fmean(step_s) * (folds + folds / (folds - 1)) if step_s else 0.0
+
+
+def breach(caps: Caps, spent: Spent, *, step_s: Sequence[float], folds: int, running: int) -> str | None:
+    """Say which cap the job would break if it went on for one more step; None when it fits.
+
+    One more step means: every running trial fits one more fold, then the winner is refitted, judged and stored.
+
+    Args:
+        caps: The limits.
+        spent: What was used.
+        step_s: Seconds that fits on one fold took so far; none yet predicts nothing.
+        folds: How many folds there are.
+        running: Trials at work.
+
+    >>> caps = Caps(seconds=10)
+    >>> breach(caps, Spent(4.0, 8.0), step_s=[0.5], folds=2, running=2)
+    >>> breach(caps, Spent(6.0, 12.0), step_s=[0.5], folds=2, running=2)
+    'max_seconds'
+    """
+    step, finish = (fmean(step_s) if step_s else 0.0), finish_s(step_s, folds)
+    if caps.seconds is not None:
+        after = min(AFTER_S, AFTER_SHARE * caps.seconds)
+        if spent.seconds + step + finish + after >= caps.seconds:
+            return "max_seconds"
+    if caps.cost_units is not None and caps.price > 0:
+        after = min(AFTER_S, AFTER_SHARE * caps.cost_units / caps.price)
+        if (spent.cpu_seconds + step * running + finish + after) * caps.price >= caps.cost_units:
+            return "cost_units"
+    return None

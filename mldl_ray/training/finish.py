@@ -1,0 +1,266 @@
+"""From the winning configuration to a stored version: refit, calibrate, judge, compile, keep.
+
+The final model learns from all training rows. Its calibrator learns from the answers that the same procedure gave for
+each training row while that row was held out (one model per fold), so no score it sees comes from a model that had
+learned the row, and none of the rows is lost to the model. The hold-out takes no part in either.
+
+Source:
+    Calibration on cross-validated scores: Platt (1999), section 2.1; scikit-learn's ``CalibratedClassifierCV`` with
+    ``ensemble=False``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from contracts.errors import Incompatible, Refused
+from contracts.ports import Blobs, SearchOutcome
+from contracts.records import Cost, Evaluation, Lineage, ServingForm, TrainedBundle, TrialRecord
+from contracts.specs import Json
+from contracts.telemetry import FEATURE
+from mldl_ray.adapters.base import BaseModelAdapter
+from mldl_ray.adapters.encoder import Encoder
+from mldl_ray.blobs.artifact import store_artifact
+from mldl_ray.blobs.tables import parquet_bytes
+from mldl_ray.evaluation import card_html, evaluate
+from mldl_ray.evaluation.calibration import Calibrator
+from mldl_ray.serving_form import ServingModel, compile_form
+from mldl_ray.training.plan import Plan, part
+from mldl_ray.training.trial import Problem, best_of, fit, fold_answers
+
+REFERENCE_ROWS = 5000
+SAMPLE_ROWS = 500
+TIMED = 200
+CANDIDATES = 5
+"""Configurations that are refitted at most until one keeps the latency that was asked for."""
+LIBRARIES = ("numpy", "scikit-learn", "xgboost", "pyarrow", "onnxruntime", "mldl-ray")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the rows come from, for the lineage."""
+
+    dataset_id: str | None = None
+    version: str | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a job leaves behind."""
+
+    bundle: TrainedBundle
+    evaluation: Evaluation
+
+
+def finish(
+    plan: Plan,
+    problem: Problem,
+    outcome: SearchOutcome,
+    source: Source,
+    *,
+    job_id: str,
+    evaluation_id: str,
+    blobs: Blobs,
+    now_s: float,
+) -> Finished:
+    """Make a version of the best configuration that keeps the model's constraints.
+
+    Raises:
+        Incompatible: No trial was completed, or none of the best keeps ``constraints.latency_ms``.
+    """
+    began = time.perf_counter()
+    limit, slow = plan.job.spec.constraints.latency_ms, []
+    for trial in _candidates(problem, outcome):
+        with tempfile.TemporaryDirectory(prefix="mldl-artifact-") as name:
+            folder = Path(name)
+            model = refit(plan, problem, problem.winner(trial.config))
+            judged = _judge(plan, model, source, evaluation_id, now_s)
+            model.save(folder)
+            form = compile_form(model, folder, plan.held_out.features.slice(0, SAMPLE_ROWS))
+            if limit is not None and (found := latency_ms(folder, plan.held_out.features)) > limit:
+                slow.append(f"{found:.3g}")
+                continue
+            cpu = outcome.cpu_seconds + time.perf_counter() - began
+            cost = Cost(cost_units=cpu * problem.caps.price, cpu_seconds=cpu, trials=len(outcome.trials))
+            bundle = _bundle(plan, model, judged, form, source, job_id)
+            bundle = bundle.model_copy(update={"cost": cost, "cv_score": trial.score})
+            return Finished(_store(plan, model, bundle, judged, folder, blobs), judged)
+    raise Incompatible(
+        f"none of the best {len(slow)} configurations answers one row within constraints.latency_ms = {limit:g} "
+        f"(95th percentiles measured here: {', '.join(slow)} ms); choose a lighter family or a higher limit",
+        {"latency_ms": limit, "measured_ms": slow},
+    )
+
+
+def refit(plan: Plan, problem: Problem, settings: Json) -> BaseModelAdapter:
+    """Fit the winning settings on all training rows, less a few that judge early stopping's rounds, and calibrate."""
+    rows, rounds = plan.train, None
+    encoder = Encoder.fit(rows.features, problem.folds[0].encoder.style)
+    learn = rows
+    if aside := plan.rounds(rows, plan.job.seed):
+        learn, rounds = rows.take(aside.train), part(rows.take(aside.judge), encoder, labels=True)
+    model = fit(problem, settings, encoder, part(learn, encoder, labels=True), rounds)
+    if rows.positions is not None and plan.job.calibration != "none":
+        model.calibrator = calibrator(plan, problem, settings)
+    return model
+
+
+def calibrator(plan: Plan, problem: Problem, settings: Json) -> Calibrator:
+    """Learn a calibrator from the answers for rows that were held out, fold by fold."""
+    assert plan.train.positions is not None  # only classes have probabilities
+    answers = np.vstack([fold_answers(problem, settings, fold) for fold in problem.folds])
+    places = np.concatenate([fold.places for fold in problem.folds])
+    weights = None if plan.train.weights is None else plan.train.weights[places]
+    return Calibrator.fit(answers, plan.train.positions[places], plan.job.calibration, weights=weights)
+
+
+def latency_ms(folder: Path, rows: pa.Table, *, calls: int = TIMED) -> float:
+    """Time one-row predictions of a compiled version on the way that serving takes.
+
+    Returns:
+        The 95th percentile of ``calls`` calls, milliseconds, on this machine.
+    """
+    serving = ServingModel.load(folder)
+    records = rows.slice(0, 20).to_pylist()
+    took = []
+    for call in range(calls):
+        record = [records[call % len(records)]]
+        at = time.perf_counter()
+        serving.predict(record)
+        took.append(time.perf_counter() - at)
+    return float(np.quantile(took, 0.95) * 1000)
+
+
+def trainer_hash(family: str, hyperparams: Json, seed: int) -> str:
+    """Name what made a model: its family, settings and seed, the libraries and this code, by their versions."""
+    facts = {"family": family, "hyperparams": hyperparams, "seed": seed, "libraries": libraries()}
+    return "sha256:" + hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def libraries() -> dict[str, str]:
+    """List the versions of the libraries that a model depends on; absent ones are left out."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def reference(model: BaseModelAdapter, rows: pa.Table) -> pa.Table:
+    """Give held-out rows in the telemetry's columns, with the model's scores: what live traffic is compared with."""
+    rows = rows.slice(0, REFERENCE_ROWS)
+    if model.task == "classification":
+        proba = model.predict_proba(rows)
+        scores = proba[:, 1] if proba.shape[1] == 2 else proba.max(axis=1)
+    else:
+        scores = np.asarray(model.predict(rows), dtype=np.float64)
+    named = rows.rename_columns([FEATURE + name for name in rows.column_names])
+    return named.append_column("score", pa.array(scores, pa.float64()))
+
+
+def iso(now_s: float) -> str:
+    """Write a moment as the records do.
+
+    >>> iso(0.0)
+    '1970-01-01T00:00:00Z'
+    """
+    return datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _candidates(problem: Problem, outcome: SearchOutcome) -> list[TrialRecord]:
+    ranked = best_of(problem, outcome.trials)
+    if ranked:
+        return ranked[:CANDIDATES]
+    failures = [trial for trial in outcome.trials if trial.status == "failed"]
+    if failures:
+        raise Incompatible(
+            f"no configuration could be fitted ({len(failures)} failed); the first: {failures[0].error}",
+            {"failed": len(failures), "config": failures[0].config},
+        )
+    raise Refused(
+        "the budget ended before one configuration was judged on one fold; raise it, or use fewer folds or rows",
+        {"seconds": problem.caps.seconds, "cost_units": problem.caps.cost_units},
+    )
+
+
+def _judge(plan: Plan, model: BaseModelAdapter, source: Source, evaluation_id: str, now_s: float) -> Evaluation:
+    rows = plan.held_out
+    return evaluate(
+        model,
+        rows.features,
+        rows.y,
+        model_key=plan.job.spec.model_key,
+        dataset_digest=source.digest,
+        metrics=plan.metrics,
+        sensitive=rows.sensitive,
+        weights=rows.weights,
+        seed=plan.job.seed,
+        created_at=iso(now_s),
+        evaluation_id=evaluation_id,
+    )
+
+
+def _bundle(
+    plan: Plan, model: BaseModelAdapter, judged: Evaluation, form: ServingForm, source: Source, job_id: str
+) -> TrainedBundle:
+    """Compose the record; the digest of the artifact is not known yet."""
+    spec = plan.job.spec
+    return TrainedBundle(
+        model_key=spec.model_key,
+        artifact_uri="",
+        validation_hash="",
+        metrics=judged.metrics,
+        intervals=judged.intervals,
+        calibration=judged.calibration,
+        fairness=judged.fairness,
+        robustness=judged.robustness,
+        lineage=Lineage(
+            dataset_id=source.dataset_id,
+            version=source.version,
+            dataset_digest=source.digest,
+            feature_view=spec.feature_view,
+            trainer_hash=trainer_hash(spec.family, model.hyperparams, model.seed),
+            job_id=job_id,
+        ),
+        created_at=judged.created_at,
+        family=spec.family,
+        task=spec.task,
+        spec=spec,
+        hyperparams=model.hyperparams,
+        input_schema=model.schema.to_json(),
+        serving_form=form,
+        tags=spec.tags,
+        evaluation_id=judged.evaluation_id,
+    )
+
+
+def _store(
+    plan: Plan, model: BaseModelAdapter, bundle: TrainedBundle, judged: Evaluation, folder: Path, blobs: Blobs
+) -> TrainedBundle:
+    (folder / "reference.parquet").write_bytes(parquet_bytes(reference(model, plan.held_out.features)))
+    (folder / "evaluation.json").write_text(judged.model_dump_json(indent=1), encoding="utf-8")
+    (folder / "card.html").write_text(card_html(bundle, judged), encoding="utf-8")
+    facts: Json = {
+        "model_key": bundle.model_key,
+        "family": bundle.family,
+        "task": bundle.task,
+        "classes": model.classes,
+        "input_schema": bundle.input_schema,
+        "lineage": bundle.lineage.model_dump(mode="json"),
+        "libraries": libraries(),
+    }
+    digest = store_artifact(blobs, folder, facts)
+    return bundle.model_copy(update={"artifact_uri": f"blobs:{digest}", "validation_hash": digest})
