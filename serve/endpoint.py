@@ -6,7 +6,9 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from actors.directory import handle
+from ray.exceptions import RayError, RayTaskError
+
+from actors.directory import handle, unwrap
 from contracts.errors import Broken, Unavailable
 from mldl_ray.blobs import open_blobs
 from mldl_ray.settings import Settings
@@ -53,12 +55,13 @@ class Endpoint:
                 raise Broken(f"a loop of the endpoint ended: {task.exception()}")
 
     async def _send(self, batch: bytes) -> None:
-        from ray.exceptions import RayError  # noqa: PLC0415  # the module stays light for those who only read it
-
+        """Hand a batch to the monitor. What it refuses would be refused again, so that is not kept."""
         try:
             if self._monitor is None:
                 self._monitor = await asyncio.to_thread(handle, "monitor")
             await self._monitor.ingest.remote(batch)
+        except RayTaskError as error:
+            raise unwrap(error, "monitor") from error
         except RayError as error:
             self._monitor = None
             raise Unavailable(f"the monitor does not answer: {error}") from error

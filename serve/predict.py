@@ -61,6 +61,7 @@ class Asked(NamedTuple):
     key: str
     request_id: str
     began: float
+    places: list[int] | None = None  # of these inputs in the request, where it was divided between versions
 
 
 class Predictor:
@@ -114,7 +115,8 @@ class Predictor:
         parts: list[tuple[list[int] | None, Part]] = []
         for version, places in chosen.items():
             keys = asked.keys
-            some = asked._replace(inputs=[asked.inputs[i] for i in places], keys=[keys[i] for i in places])
+            inputs = [asked.inputs[place] for place in places]
+            some = asked._replace(inputs=inputs, keys=[keys[place] for place in places], places=places)
             parts.append((places, await self._by_lane(routes, routes.lanes[version], some)))
         return parts
 
@@ -204,7 +206,8 @@ def _names(asked: Asked) -> list[tuple[int, str, str]]:
     if len(asked.inputs) == 1 and asked.keys is None:
         return [(0, asked.request_id, asked.key)]
     keys = asked.keys or [asked.key] * len(asked.inputs)
-    return [(i, f"{asked.request_id}#{i}", key) for i, key in enumerate(keys)]
+    places = asked.places or range(len(keys))
+    return [(i, f"{asked.request_id}#{place}", key) for i, (place, key) in enumerate(zip(places, keys, strict=True))]
 
 
 def _authorise(table: RouteTable, headers: dict[bytes, bytes]) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 import pyarrow as pa
 
-from contracts.errors import Unavailable
+from contracts.errors import Refused, Unavailable
 from contracts.telemetry import FEATURE
 from mldl_ray.adapters.encoder import table_of
 from mldl_ray.adapters.schema import InputSchema
@@ -100,7 +100,11 @@ class Recorder:
                 batch, lost = rows[:LARGEST_BATCH_ROWS], self._lost
                 schema = self._schemas.get(group.version)
                 body = await asyncio.to_thread(batch_bytes, self._model_key, group, batch, schema, lost)
-                await self._send(body)
+                try:
+                    await self._send(body)
+                except Refused as error:
+                    log.error("the monitor refused %s rows: %s", len(batch), error)
+                    self._lost += len(batch)
                 del rows[: len(batch)]
                 self._count -= len(batch)
                 self._lost -= lost
