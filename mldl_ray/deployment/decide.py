@@ -176,8 +176,8 @@ def _quality(telemetry: RolloutTelemetry, deployment: Deployment, alpha: float, 
 
 
 def _share(telemetry: RolloutTelemetry, deployment: Deployment, alpha: float, evidence: Json) -> Iterator[Ground]:
-    """Compare the share of sticky keys now with the intended one, in the current epoch."""
-    if not telemetry.candidate or not telemetry.stable:
+    """Compare the share of sticky keys now with the intended one, in the current epoch; copies have no share."""
+    if not telemetry.candidate or not telemetry.stable or deployment.strategy == "shadow":
         return
     candidate = telemetry.candidate[-1]
     stable = next((arm for arm in telemetry.stable if arm.epoch == candidate.epoch), None)
@@ -224,7 +224,8 @@ def _advance(telemetry: RolloutTelemetry, deployment: Deployment, now_s: float, 
         "n": exposure.requests,
         "n_needed": exposure.requests_needed,
     }
-    left_s = (deployment.step_started_s or now_s) + deployment.promotion_window_s - now_s
+    began_s = now_s if deployment.step_started_s is None else deployment.step_started_s
+    left_s = began_s + deployment.promotion_window_s - now_s
     if exposure.shown and (left_s <= 0 or deployment.spec.early_promotion):
         return (
             "PROMOTE",

@@ -290,6 +290,17 @@ def test_a_share_that_is_not_the_intended_one_is_a_violation(requests: int, wron
         assert judge(telemetry, off).verdict == "HOLD"
 
 
+def test_copies_that_were_dropped_are_no_wrong_share() -> None:
+    copies = both(0.5, requests=100, stable={"requests": 1900})
+    assert judge(copies).rule == "share_mismatch"
+    assert judge(copies, deployment().model_copy(update={"strategy": "shadow"})).verdict == "HOLD"
+
+
+def test_a_step_that_began_at_the_clocks_zero_ends_too() -> None:
+    begun = deployment().model_copy(update={"step_started_s": 0.0})
+    assert decide(both(), begun, WINDOW).verdict == "PROMOTE"
+
+
 def test_live_calibration_below_its_guardrail_ends_the_rollout() -> None:
     telemetry = both().model_copy(update={"ece": 0.12})
     found = judge(telemetry, deployment(guardrails={"min_calibration": 0.9}))
