@@ -92,7 +92,8 @@ class RemoteJournal:
 
     def read(self, kind: str, key: str, *, as_of: int | None = None) -> Document | None:
         """Give a document."""
-        return _patiently(lambda: self._actor.read(kind, key, as_of))
+        found: Document | None = _patiently(lambda: self._actor.read(kind, key, as_of))
+        return found
 
     def scan(
         self,
@@ -131,11 +132,13 @@ class RemoteJournal:
 
     def position(self, *, at_s: float | None = None) -> int:
         """Give the last position."""
-        return _patiently(lambda: self._actor.position(at_s))
+        found: int = _patiently(lambda: self._actor.position(at_s))
+        return found
 
     def verify(self) -> Verification:
         """Recompute the hash chain."""
-        return _patiently(self._actor.verify)
+        found: Verification = _patiently(self._actor.verify)
+        return found
 
 
 def _patiently(call: Callable[[], T]) -> T:
