@@ -100,7 +100,8 @@ def read_job(document: JobSpec | Mapping[str, Any]) -> JobSpec:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "job"
         got = f" (got {first['input']!r})" if isinstance(first.get("input"), str | int | float | bool) else ""
-        raise Incompatible(f"{where}: {first['msg']}{got}", {"field": where}) from error
+        said = "there is no such field" if first["type"] == "extra_forbidden" else first["msg"]
+        raise Incompatible(f"{where}: {said}{got}", {"field": where}) from error
 
 
 def with_defaults(job: JobSpec, defaults: Defaults) -> JobSpec:

@@ -119,9 +119,9 @@ def plateaued(gains: Sequence[float], patience: int, tolerance: float = 1e-4) ->
 
 
 def patience_of(trials: int) -> int:
-    """Give how many configurations without progress end a search: half of it, and never fewer than ten.
+    """Give how many configurations without progress end a search: half of it, and never fewer than twenty.
 
     >>> patience_of(50), patience_of(6)
-    (25, 10)
+    (25, 20)
     """
-    return max(10, trials // 2)
+    return max(20, trials // 2)
