@@ -14,7 +14,7 @@ FIELDS: Final = (
     "request_id",  # string; "<id>" of the request, with "#<row>" when it had several rows
     "key",  # string; the sticky key, the unit of analysis
     "at_s",  # float64; Unix seconds
-    "latency_ms",  # float64; of the whole request inside the replica
+    "latency_ms",  # float64; of the whole request inside the replica, less the way to a candidate's process and back
     "status",  # int16; 200, or the status that this version's own answer would have had
     "role",  # string; stable, candidate or shadow
     "prediction",  # string; JSON of the answer

@@ -6,12 +6,14 @@ changes nothing; on an empty machine with an old journal it brings everything ba
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-from contracts.errors import Forbidden, MldlError
+from contracts.errors import Forbidden, Unavailable
 from contracts.ports import Blobs
 from mldl_ray import cluster
 from mldl_ray.settings import Settings, load_settings
@@ -39,10 +41,8 @@ def connect(settings: Settings) -> None:
         return
     target = settings.ray_address or os.environ.get("RAY_ADDRESS") or cluster.address(settings)
     if target is None:
-        from contracts.errors import Unavailable  # noqa: PLC0415
-
         raise Unavailable("the system is not running; start it with: mldl up")
-    ray.init(address=target, namespace="mldl", log_to_driver=False, logging_level="WARNING")
+    ray.init(address=target, namespace="mldl", log_to_driver=False, logging_level=logging.WARNING)
 
 
 def up(settings: Settings | None = None, *, say: Callable[[str], None] = lambda _: None) -> Report:
@@ -104,11 +104,7 @@ def blobs(settings: Settings) -> Blobs:
 
 
 def _disconnect() -> None:
-    import ray  # noqa: PLC0415
-
-    if ray.is_initialized():
+    """Let go of the cluster. A process that never imported Ray must not do so now: it reads its environment then."""
+    ray: Any = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
         ray.shutdown()
-
-
-__all__ = ["CODE_VERSION", "MldlError", "Report", "blobs", "connect", "down", "up"]
-_: Any = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from serve.slots import load_version
 
 
 class Candidate:
-    """Answers endpoints over a handle, in bytes of JSON: ``{predictions, probabilities, scores, rows}``.
+    """Answers endpoints over a handle, in bytes of JSON: ``{predictions, probabilities, scores, rows, took_ms}``.
 
     A refusal is an answer too (``{refused: message, facts}``), because Serve would wrap an exception in its own.
     """
@@ -35,6 +36,7 @@ class Candidate:
         return self._answer(inputs)
 
     def _answer(self, inputs: Any) -> bytes:
+        began = time.perf_counter()
         try:
             answer = self._model.predict(inputs)
         except Incompatible as error:
@@ -45,6 +47,7 @@ class Candidate:
                 "probabilities": answer.probabilities,
                 "scores": answer.scores,
                 "rows": answer.rows,
+                "took_ms": (time.perf_counter() - began) * 1000,
             },
             option=orjson.OPT_SERIALIZE_NUMPY,
         )

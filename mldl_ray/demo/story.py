@@ -187,6 +187,7 @@ class _Demo:
         self._chapter(f"Canary: {bundle.version} under live load")
         began = time.monotonic()
         ended = self._deploy(bundle)
+        self._console.print(f"  [bold]{ended.status}[/]: {ended.history[-1].reason}", highlight=False)
         self._facts.canary = {
             "version": bundle.version,
             "steps": [{"pct": pct, "why": _why(ended, pct)} for pct in ended.steps],
