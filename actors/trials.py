@@ -162,8 +162,10 @@ class _Watcher(tune.Callback):
         self._ledger.ended(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        if trial.trial_id in self._ledger.running:
-            self._ledger.failed(trial.trial_id, f"its process died: {_last_line(trial.get_error())}")
+        if any(record.trial_id == trial.trial_id for record in self._ledger.records):
+            return
+        self.on_trial_start(iteration, trials, trial)  # a process may die before its trial was said to begin
+        self._ledger.failed(trial.trial_id, f"its process died: {_last_line(trial.get_error())}")
 
     def note(self, trial: Any, result: Json) -> bool:
         """Note a report; say whether the trial may go on."""
