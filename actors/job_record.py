@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from contracts.errors import Conflict, MldlError, NotFound
+from contracts.errors import Conflict, MldlError, NotFound, Unavailable
 from contracts.events import Fact
 from contracts.ports import Journal, Once, Write
 from contracts.records import Job, JobState, TrialRecord
@@ -57,6 +57,7 @@ class JobRecord:
         Raises:
             NotFound: There is no such job.
             Conflict: It has ended already, or other documents moved on.
+            Unavailable: The store stayed away.
         """
         for attempt in range(ATTEMPTS):
             job, version = self._load()
@@ -69,6 +70,12 @@ class JobRecord:
             except Conflict:
                 if attempt == ATTEMPTS - 1 or self._load()[1] == version:
                     raise
+            except Unavailable:
+                if self._load() == (made, version + 1):  # the lost call had run
+                    return made
+                if attempt == ATTEMPTS - 1:
+                    raise
+                time.sleep(PAUSE_S)
             else:
                 return made
         raise Conflict(f"job {self.job_id} is being changed by others all the time; try again")

@@ -78,9 +78,10 @@ class Jobs:
             created_at_s=self._clock.now_s(),
             requested_by=by,
         )
-        self._journal.append(
-            [write(KIND, job.job_id, 0, job)], actor=by, reason=reason or f"train {spec.spec.family}", once=once
-        )
+        why = reason or f"train {spec.spec.model_key}"
+        receipt = self._journal.append([write(KIND, job.job_id, 0, job)], actor=by, reason=why, once=once)
+        if receipt.repeated:  # the same request, a moment ago
+            return self.status(job.job_id)
         with self._lock:
             self._queue.append(job.job_id)
         self._start_more()

@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import httpx
 from ray import serve as ray_serve
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus
@@ -19,9 +20,11 @@ from contracts.ports import AppState, endpoint_app
 from mldl_ray.settings import Settings
 from serve.candidate import Candidate
 from serve.endpoint import Endpoint
+from serve.predict import EPOCH
 
 PREDICT_PREFIX = "/api/mldl/v1/predict"
 CONTROL_PLANE = "control-plane"
+PROBE_TIMEOUT_S = 1.0
 QUIET = {"enable_access_log": False, "log_level": "WARNING"}
 _STATES: dict[ApplicationStatus, AppState] = {
     ApplicationStatus.NOT_STARTED: "starting",
@@ -38,6 +41,7 @@ class RayServeBackend:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._reached: set[str] = set()
 
     def ensure_endpoint(self, model_key: str, replicas: int) -> None:
         """Have the endpoint app of a model_key run."""
@@ -59,8 +63,18 @@ class RayServeBackend:
             raise Unavailable(f"Ray Serve did not take the deletion of {app}: {error}") from error
 
     def states(self) -> dict[str, AppState]:
-        """List our apps and how each is."""
-        return {name: _STATES[app.status] for name, app in _applications().items() if name != CONTROL_PLANE}
+        """List our apps and how each is. An endpoint runs once it also answers through the proxy, which lags."""
+        found = {name: _STATES[app.status] for name, app in _applications().items() if name != CONTROL_PLANE}
+        self._reached &= {name for name, state in found.items() if state == "running"}
+        for name, state in found.items():
+            if state == "running" and name.startswith(endpoint_app("")) and not self._reaches(name):
+                found[name] = "starting"
+        return found
+
+    def _reaches(self, app: str) -> bool:
+        if app not in self._reached and _answers_itself(self._settings, app.removeprefix(endpoint_app(""))):
+            self._reached.add(app)
+        return app in self._reached
 
     def failure(self, app: str) -> str | None:
         """Say why an app failed, in Serve's last words."""
@@ -118,6 +132,16 @@ def candidate_deployment(settings: Settings, manifest: str) -> Any:
         logging_config=QUIET,
     )
     return make.bind(settings.artifact_uri, str(Path(settings.home) / "cache"), manifest)
+
+
+def _answers_itself(settings: Settings, model_key: str) -> bool:
+    """Ask the way a caller would; without a route the control plane answers, and has no epoch."""
+    host = settings.host if settings.host not in {"0.0.0.0", "::"} else "127.0.0.1"
+    try:
+        answer = httpx.get(f"http://{host}:{settings.port}{PREDICT_PREFIX}/{model_key}", timeout=PROBE_TIMEOUT_S)
+    except httpx.TransportError:
+        return False
+    return EPOCH.decode() in answer.headers
 
 
 def _applications() -> dict[str, Any]:

@@ -39,6 +39,8 @@ MOST_ROWS = 10_000
 MOST_AT_ONCE = 512
 CANDIDATE_TIMEOUT_S = 2.0
 SHADOW_QUEUE = 256
+EPOCH = b"x-mldl-epoch"
+"""On every answer, refusals included, so that it is always clear that the endpoint itself spoke, and by which table."""
 _FIELDS = {"inputs", "keys"}
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
@@ -85,6 +87,7 @@ class Predictor:
             response = problem(error, scope["path"])
             status, body = response.status_code, bytes(response.body)
             headers = [header for header in response.raw_headers if header[0] != b"content-length"]
+            headers.append((EPOCH, str(self._traffic.routes.table.epoch).encode()))
         finally:
             self._at_once -= 1
         headers = [*headers, (b"content-length", str(len(body)).encode())]
@@ -291,7 +294,7 @@ def _headers(routes: Routes, parts: list[tuple[list[int] | None, Part]]) -> list
     return [
         (b"content-type", b"application/json"),
         (b"x-mldl-version", versions.encode("latin-1")),
-        (b"x-mldl-epoch", str(routes.table.epoch).encode()),
+        (EPOCH, str(routes.table.epoch).encode()),
     ]
 
 

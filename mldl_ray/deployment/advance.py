@@ -147,7 +147,7 @@ def _shadow(endpoint: Endpoint, deployment: Deployment, seen: Observed) -> Move 
 
 
 def _promoting(endpoint: Endpoint, deployment: Deployment, seen: Observed) -> Move | None:
-    if seen.applied and seen.drained:
+    if seen.applied and seen.drained and seen.endpoint == "running":
         fact = _fact("MLDL_DEPLOYMENT_PROMOTED", deployment, {"from": deployment.stable})
         if deployment.strategy == "direct" or not deployment.bake_window_s:
             return _end(endpoint, deployment, "succeeded", seen.now_s, "every replica serves it", fact)

@@ -141,8 +141,12 @@ def test_a_shadow_is_never_promoted_by_evidence() -> None:
 
 def test_promotion_is_done_when_every_replica_has_it_and_nothing_is_in_flight() -> None:
     promoting, own = deployment(status="promoting"), endpoint(stable="1.1.0", previous="1.0.0")
-    assert advance(own, promoting, seen(applied=True)) is None
-    move = moved(advance(own, promoting, seen(applied=True, drained=True)))
+    for not_yet in (
+        {"applied": True, "endpoint": "running"},
+        {"applied": True, "drained": True, "endpoint": "starting"},
+    ):
+        assert advance(own, promoting, seen(**not_yet)) is None
+    move = moved(advance(own, promoting, seen(applied=True, drained=True, endpoint="running")))
     assert (move.deployment.status, types(move)) == ("baking", ["MLDL_DEPLOYMENT_PROMOTED"])
     assert not needs_candidate(move.deployment)
 
