@@ -96,7 +96,9 @@ def platt(p: Doubles, hit: npt.NDArray[np.bool_], mass: Doubles) -> Doubles:
         if np.abs(gradient).max() < 1e-9 * max(1.0, yes + no):
             break
         hessian = (design * (mass * q * (1 - q))[:, None]).T @ design + 1e-12 * np.eye(2)
-        at, better = _line_search(at, np.linalg.solve(hessian, gradient), design, target, mass, loss)
+        at, better = _line_search(
+            at, np.asarray(np.linalg.solve(hessian, gradient), np.float64), design, target, mass, loss
+        )
         if loss - better <= 1e-12 * abs(loss):
             break
         loss = better
