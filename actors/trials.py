@@ -41,8 +41,8 @@ _SETTINGS = {
 class RayTrials:
     """Runs a search on the cluster that this process is connected to."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, *, quantum_s: float = QUANTUM_S) -> None:
+        self._clock, self._quantum_s = clock, quantum_s
 
     def search(self, problem: Problem, on_trial: Callable[[TrialRecord], None]) -> SearchOutcome:
         """Try configurations until the limits; report each as it ends."""
@@ -63,7 +63,7 @@ class RayTrials:
         algorithm = (
             _tpe(problem, ledger, points) if bayes else BasicVariantGenerator(max_concurrent=problem.max_concurrent)
         )
-        trainable = tune.with_parameters(TuneTrial, problem=problem, quantum_s=QUANTUM_S)
+        trainable = tune.with_parameters(TuneTrial, problem=problem, quantum_s=self._quantum_s)
         tune.Tuner(
             tune.with_resources(trainable, {"CPU": 1}),
             param_space={} if bayes else {POINT: tune.grid_search(points)},

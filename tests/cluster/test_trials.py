@@ -74,7 +74,8 @@ def test_trials_of_an_earlier_run_count_and_are_not_run_again(breast_cancer: Pat
 
 
 def test_hyperband_stops_losers_at_their_first_rungs(breast_cancer: Path) -> None:
-    found = search(RayTrials(SystemClock()), plan_of(breast_cancer, hpo={"strategy": "hyperband", "max_trials": 12}))
+    plan = plan_of(breast_cancer, hpo={"strategy": "hyperband", "max_trials": 12})
+    found = search(RayTrials(SystemClock(), quantum_s=0), plan)
     assert len(found.trials) == 12
     assert {trial.status for trial in found.trials} == {"completed", "pruned"}
 
