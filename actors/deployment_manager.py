@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from actors.reconciler import Reconciler, Watcher
+from actors.reconciler import JUDGED, Reconciler, Watcher
 from actors.route_board import RouteBoard
 from contracts.errors import Conflict, Incompatible, NotFound, Unavailable
 from contracts.events import Fact
@@ -297,7 +297,7 @@ class DeploymentManager:
 
     def _view(self, deployment: Deployment) -> Deployment:
         verdict = self.reconciler.verdicts.get(deployment.deployment_id)
-        if verdict is None or verdict.verdict != "HOLD":
+        if verdict is None or verdict.verdict != "HOLD" or deployment.status not in JUDGED:
             return deployment
         return deployment.model_copy(update={"decisions": (*deployment.decisions, verdict)})
 

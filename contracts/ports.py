@@ -174,6 +174,7 @@ class SearchOutcome(Words):
     trials: tuple[TrialRecord, ...]
     cpu_seconds: float
     budget_exhausted: bool = False
+    fold_s: float = Field(default=0.0, description="Mean seconds that a fit on one fold took; 0 when none was timed.")
 
 
 class Trials(Protocol):

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -56,6 +57,7 @@ def prepare_environment(settings: Settings) -> None:
     if settings.ray_address is None:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(_token_file(settings))
+        _have_ray_read_again()
 
 
 def address(settings: Settings) -> str | None:
@@ -144,6 +146,14 @@ def _token_file(settings: Settings) -> Path:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32))
     return path
+
+
+def _have_ray_read_again() -> None:
+    """Have a Ray that this process imported earlier see the token: it reads the environment once, at import."""
+    core: Any = sys.modules.get("ray._raylet")
+    if core is not None:
+        core.Config.initialize("")  # as Ray's own init does when it turns the token on
+        core.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _signal(process: psutil.Process, *, force: bool) -> None:

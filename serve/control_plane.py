@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ REPLICAS = 1
 
 def start_http(settings: Settings) -> None:
     """Have Serve listen; on a cluster where it does already this changes nothing."""
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # what was started, the caller says
     ray_serve.start(
         proxy_location="EveryNode",
         http_options={"host": settings.host, "port": settings.port},

@@ -39,17 +39,37 @@ class Spent:
     cpu_seconds: float
 
 
-def finish_s(step_s: Sequence[float], folds: int) -> float:
+def finish_s(fold_s: float, folds: int) -> float:
     """Predict how long the winner's refit takes: every fold once more for the calibrator, then all rows at once.
 
     Args:
-        step_s: Seconds that fits on one fold took so far.
+        fold_s: Seconds that a fit on one fold takes.
         folds: How many folds there are.
 
-    >>> finish_s([1.0, 1.0], folds=3)
+    >>> finish_s(1.0, folds=3)
     4.5
     """
-    return fmean(step_s) * (folds + folds / (folds - 1)) if step_s else 0.0
+    return fold_s * (folds + folds / (folds - 1))
+
+
+def shortfall(caps: Caps, spent: Spent, finish: float) -> str | None:
+    """Say why the refit of a winner no longer fits the caps; None when it does.
+
+    >>> shortfall(Caps(seconds=10), Spent(7.0, 14.0), finish=4.0)
+    'max_seconds is 10, 7 were used, and the refit of the winner is expected to take 4 more'
+    >>> shortfall(Caps(seconds=12), Spent(7.0, 14.0), finish=4.0)
+    """
+    if caps.seconds is not None and spent.seconds + finish > caps.seconds:
+        return _short("max_seconds", caps.seconds, spent.seconds, finish)
+    if caps.cost_units is not None and (spent.cpu_seconds + finish) * caps.price > caps.cost_units:
+        return _short("cost_units", caps.cost_units, spent.cpu_seconds * caps.price, finish * caps.price)
+    return None
+
+
+def _short(cap: str, limit: float, used: float, needed: float) -> str:
+    return (
+        f"{cap} is {limit:.3g}, {used:.3g} were used, and the refit of the winner is expected to take {needed:.3g} more"
+    )
 
 
 def breach(caps: Caps, spent: Spent, *, step_s: Sequence[float], folds: int, running: int) -> str | None:
@@ -69,7 +89,8 @@ def breach(caps: Caps, spent: Spent, *, step_s: Sequence[float], folds: int, run
     >>> breach(caps, Spent(6.0, 12.0), step_s=[0.5], folds=2, running=2)
     'max_seconds'
     """
-    step, finish = (fmean(step_s) if step_s else 0.0), finish_s(step_s, folds)
+    step = fmean(step_s) if step_s else 0.0
+    finish = finish_s(step, folds)
     if caps.seconds is not None:
         after = min(AFTER_S, AFTER_SHARE * caps.seconds)
         if spent.seconds + step + finish + after >= caps.seconds:

@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from contracts.errors import Incompatible
+from contracts.errors import Incompatible, Refused
 from contracts.ports import Blobs, Clock, SearchOutcome, Trials
 from contracts.records import Progress, TrialRecord
 from contracts.specs import JobSpec, Json, Words
 from mldl_ray.settings import Defaults
+from mldl_ray.training.budget import Spent, finish_s, shortfall
 from mldl_ray.training.finish import Finished, Source, finish
 from mldl_ray.training.plan import Plan
 from mldl_ray.training.trial import Problem, best_of
@@ -67,6 +68,9 @@ def train(
     outcome = trials.search(problem, lambda record: on_trial(record, problem))
     if plan.trials_capped and len(outcome.trials) >= plan.max_trials:
         outcome = outcome.model_copy(update={"budget_exhausted": True})
+    spent = Spent(clock.now_s() - problem.started_s, outcome.cpu_seconds)
+    if short := shortfall(problem.caps, spent, finish_s(outcome.fold_s, len(problem.folds))):
+        raise Refused(f"the budget ends before a model is made: {short}; raise it, or use fewer folds or rows")
     finished = finish(
         plan,
         problem,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from contracts.ports import Clock, SearchOutcome
 from contracts.records import TrialRecord
@@ -101,6 +102,7 @@ class Ledger:
             trials=tuple(self.records),
             cpu_seconds=self.cpu_seconds,
             budget_exhausted=self.breached is not None,
+            fold_s=fmean(self._step_s) if self._step_s else 0.0,
         )
 
     def _plateaued(self) -> bool:

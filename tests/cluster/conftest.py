@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from mldl_ray.settings import Settings
-
-os.environ["RAY_AUTH_MODE"] = "token"  # read when Ray is imported, which the tests beside this file do at once
-
 
 @pytest.fixture(scope="module")
 def journal(ray_cluster: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from contracts.specs import Budget, Constraints
-from mldl_ray.training.budget import Caps, Spent, breach
+from mldl_ray.training.budget import Caps, Spent, breach, shortfall
 from mldl_ray.training.race import Halving, Race, plateaued, rungs
 
 
@@ -20,6 +20,12 @@ def test_a_cap_is_kept_by_prediction(cap: str, named: str) -> None:
     assert breach(caps, Spent(80, 80), step_s=[1.0], folds=5, running=2) is None
     assert breach(caps, Spent(95, 95), step_s=[1.0], folds=5, running=2) == named
     assert breach(caps, Spent(80, 80), step_s=[4.0], folds=5, running=2) == named
+
+
+def test_a_refit_that_no_longer_fits_is_said_to_be_too_long() -> None:
+    caps = Caps.of(Budget(cost_units=10), Constraints(), price=1.0)
+    assert shortfall(caps, Spent(1, 5), finish=4) is None
+    assert str(shortfall(caps, Spent(1, 5), finish=6)).startswith("cost_units is 10, 5 were used")
 
 
 def test_the_tighter_of_budget_and_constraint_counts() -> None:
