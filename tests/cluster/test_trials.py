@@ -100,12 +100,12 @@ def test_a_cap_on_seconds_is_kept(breast_cancer: Path) -> None:
         spec=spec,
         hpo={"strategy": "random", "max_trials": 2000, "early_stop": False},
         early_stopping={"patience": 500},
-        budget={"max_seconds": 15},
+        budget={"max_seconds": 25},
     )
     began = time.monotonic()
     found = search(RayTrials(SystemClock()), plan)
     assert found.budget_exhausted
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 25
 
 
 def test_a_trial_whose_process_is_killed_is_recorded_and_the_others_go_on(
