@@ -39,7 +39,10 @@ _SETTINGS = {
 
 
 class RayTrials:
-    """Runs a search on the cluster that this process is connected to."""
+    """Runs a search on the cluster that this process is connected to.
+
+    At a limit no trial goes on; one in the middle of a fold is given up to ten seconds by Tune before it is killed.
+    """
 
     def __init__(self, clock: Clock, *, quantum_s: float = QUANTUM_S) -> None:
         self._clock, self._quantum_s = clock, quantum_s
