@@ -7,6 +7,7 @@ cluster that was started without it everything works, through Serve's own proxy,
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ from mldl_ray.settings import Settings
 RETRY_ON = "conn-failure empty-response response-timeout 500 503"
 """Predictions change nothing, so the proxy may repeat one on another connection when its replica died."""
 
+_FIRST_OWN_PORT, _OWN_PORTS = 20_000, 9_000
 _LOOPBACK_PROXY = Path(__file__).parent / "haproxy_on_loopback.sh"
 
 
@@ -23,9 +25,10 @@ def serve_environment(settings: Settings) -> dict[str, str]:
     """List the variables and their values.
 
     >>> from mldl_ray.settings import load_settings
-    >>> serve_environment(load_settings({}, port=9000))["RAY_SERVE_HAPROXY_STATS_PORT"]
-    '9002'
+    >>> serve_environment(load_settings({}, port=9000))["RAY_SERVE_THROUGHPUT_OPTIMIZED"]
+    '1'
     """
+    metrics_port, stats_port = _free_ports(settings.port)
     folder = f"/tmp/mldl-haproxy-{settings.port}"  # a socket path: short, and one per HTTP port
     values = {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -34,8 +37,8 @@ def serve_environment(settings: Settings) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_RETRIES": "3",
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(settings.port + 1),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(settings.port + 2),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
         "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/metrics.sock",
@@ -48,6 +51,19 @@ def serve_environment(settings: Settings) -> dict[str, str]:
     if settings.loopback:
         values |= {"RAY_SERVE_HAPROXY_BINARY_PATH": str(_LOOPBACK_PROXY), "MLDL_HAPROXY": str(binary)}
     return values
+
+
+def _free_ports(seed: int) -> list[int]:
+    """Find two ports for the proxy's own pages, below the range from which the system gives out ports by itself."""
+    found: list[int] = []
+    for offset in range(_OWN_PORTS):
+        port = _FIRST_OWN_PORT + (seed * 2 + offset) % _OWN_PORTS
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                found.append(port)
+        if len(found) == 2:
+            break
+    return found
 
 
 def _bundled_haproxy() -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +20,12 @@ mldl:
 
 
 def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Find a port below the range that the system gives out by itself, so that nobody takes it before we listen."""
+    for port in random.SystemRandom().sample(range(10_000, 20_000), 100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    raise AssertionError("no free port found")
 
 
 @pytest.fixture
@@ -61,10 +65,12 @@ def ray_cluster(settings: Settings) -> Iterator[Settings]:
     from mldl_ray import cluster, compose  # tests of rules must not need Ray
 
     os.environ["OMP_NUM_THREADS"] = "1"
-    cluster.start_head(settings)
-    compose.connect(settings)
-    yield settings
-    compose.down(settings)
+    try:
+        cluster.start_head(settings)
+        compose.connect(settings)
+        yield settings
+    finally:
+        compose.down(settings)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ray.util.state import list_actors
 
 from contracts.records import Deployment
+from mldl_ray import cluster
 from mldl_ray.client import MLDLClient
 from mldl_ray.demo.load import LiveLoad
 from mldl_ray.settings import Settings
@@ -80,10 +78,10 @@ def stable(client: MLDLClient) -> str:
     return str(client.version(KEY, "stable").bundle.version)
 
 
-def kill_replica(class_part: str) -> None:
-    found = [a for a in list_actors(filters=[("state", "=", "ALIVE")]) if class_part in a.class_name]
-    assert found, f"no living actor {class_part}"
-    os.kill(found[0].pid, signal.SIGKILL)
+def kill_replica(system: Settings, app: str) -> None:
+    found = [p for p in cluster.processes(system) if f"ServeReplica:{app}" in " ".join(p.cmdline())]
+    assert found, f"no living replica of {app}"
+    found[0].kill()
 
 
 def canary(client: MLDLClient, version: str, **more: Any) -> Deployment:
@@ -136,9 +134,11 @@ def test_a_sticky_key_keeps_its_version_within_a_step(client: MLDLClient, rows: 
 
 
 @pytest.mark.timeout(240)
-def test_a_killed_candidate_harms_nobody_and_the_rollout_ends_defined(client: MLDLClient, load: LiveLoad) -> None:
+def test_a_killed_candidate_harms_nobody_and_the_rollout_ends_defined(
+    system: Settings, client: MLDLClient, load: LiveLoad
+) -> None:
     asked = canary(client, "1.0.2")
-    kill_replica("candidate")
+    kill_replica(system, "m-rollout")
     ended = client.wait_deployment(asked.deployment_id, timeout_s=180)
     assert ended.status in {"rolled_back", "succeeded"}
     assert load.failures == []
@@ -154,7 +154,7 @@ def test_one_of_two_replicas_killed_fails_no_request(system: Settings, client: M
     sent, labels = table.drop_columns(["target"]).to_pylist(), table["target"].to_pylist()
     with LiveLoad(system.host, system.port, "twin", sent, labels, per_second=150, users=4) as callers:
         until(lambda: callers.served > 100, "load")
-        kill_replica("e-twin")
+        kill_replica(system, "e-twin")
         served = callers.served
         until(lambda: callers.served > served + 300, "answers to go on")
         until(lambda: live_replicas(client, "twin") == 2, "a new replica")
@@ -162,9 +162,11 @@ def test_one_of_two_replicas_killed_fails_no_request(system: Settings, client: M
 
 
 @pytest.mark.timeout(240)
-def test_the_only_replica_killed_comes_back_with_the_same_table(client: MLDLClient, load: LiveLoad) -> None:
+def test_the_only_replica_killed_comes_back_with_the_same_table(
+    system: Settings, client: MLDLClient, load: LiveLoad
+) -> None:
     before = stable(client)
-    kill_replica(f"e-{KEY}")
+    kill_replica(system, f"e-{KEY}")
     served = load.served
     until(lambda: load.served > served + 50, "answers to come again")
     client.wait_serving(KEY)
