@@ -105,7 +105,7 @@ def test_a_cap_on_seconds_ends_a_search(breast_cancer: Path) -> None:
     began = time.monotonic()
     found = search(RayTrials(SystemClock()), plan)
     assert found.budget_exhausted
-    assert time.monotonic() - began < 25 + 10  # what Tune gives a trial that is busy or still starting
+    assert time.monotonic() - began < 25 + 15  # Tune gives a trial that is busy or still starting ten seconds to end
 
 
 def test_a_trial_whose_process_is_killed_is_recorded_and_the_others_go_on(
