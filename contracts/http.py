@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from contracts.access import Role
+from contracts.ports import AppState
 from contracts.records import Deployment, DeploymentState, Impact, JobState, Policy
 from contracts.specs import DataRef, DeploymentSpec, Json, ModelKey, Name, Reason, Words
 
@@ -232,11 +233,12 @@ class AuditEntry(Words):
 class EndpointView(Words):
     """What serves a model_key now."""
 
-    model_config = ConfigDict(extra="allow")
-
     model_key: str
     stable: str | None
+    previous: str | None = Field(default=None, description="The version before, for the way back.")
+    deployment_id: str | None = Field(default=None, description="The rollout that is going on, if any.")
     epoch: int
     replicas: int
+    live_replicas: int = Field(description="Those that asked for a route table within seconds.")
     applied: bool = Field(description="Every live replica has the current route table.")
-    app_state: str
+    app_state: AppState
