@@ -8,6 +8,7 @@ import pytest
 
 from mldl_ray.settings import Settings
 
+
 @pytest.fixture(scope="module")
 def journal(ray_cluster: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     import ray
