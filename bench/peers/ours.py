@@ -106,7 +106,7 @@ class Ours:
 @contextmanager
 def system(folder: Path) -> Iterator[Ours]:
     """Have a system of our own run until the block ends, with keys required and nothing in it."""
-    settings = load_settings({}, home=folder / "mldl", port=free_port(5), require_keys=True)
+    settings = load_settings({}, home=folder / "mldl", port=free_port(), require_keys=True)
     try:
         report = compose.up(settings)
         if report.admin_key is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import time
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 MARK = "MLDL_BENCH_PEER"
 READY_S = 180.0
 STOP_S = 15.0
+PORTS = (10_000, 19_999)
 
 
 @contextmanager
@@ -56,25 +58,19 @@ def clean_environment() -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
-def free_port(in_a_row: int = 1) -> int:
-    """Find a port on loopback that is free, and so are those after it."""
+def free_port() -> int:
+    """Find a free port on loopback, below the range that the system gives out by itself, so that none takes it first."""
     while True:
+        port = random.randint(*PORTS)
         with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            first: int = probe.getsockname()[1]
-        if first + in_a_row <= 2**16 and all(_free(port) for port in range(first, first + in_a_row)):
-            return first
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
 
 
 def ask(client: httpx.Client, target: Target, body: str) -> httpx.Response:
     """Send one request as the load does."""
     headers = {"content-type": "application/json", **target.headers}
     return client.post(target.url, content=body, headers=headers)
-
-
-def _free(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def _wait(process: subprocess.Popen[bytes], target: Target, log: Path) -> None:
