@@ -59,7 +59,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Find a free port on loopback, below the range that the system gives out by itself, so that none takes it first."""
+    """Find a free port on loopback, below the range that the system gives out by itself."""
     while True:
         port = random.randint(*PORTS)
         with closing(socket.socket()) as probe:
