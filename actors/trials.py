@@ -27,6 +27,8 @@ from mldl_ray.training.trial import Problem, Trial
 
 QUANTUM_S = 0.1
 """A report costs Tune several milliseconds, so a trial takes steps for about this long before it reports."""
+TRIAL_NICENESS = 10
+"""Training makes way for predictions on the same machine."""
 POINT = "point"
 _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # they cost more than small trials, and leak per trial
@@ -99,6 +101,7 @@ class TuneTrial(tune.Trainable):
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415  # trials only
 
         self._limits = threadpool_limits(1)  # a trial holds one cpu
+        os.nice(TRIAL_NICENESS)
         self._problem, self._quantum_s = problem, quantum_s
         self._begin(config)
 

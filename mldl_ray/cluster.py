@@ -23,7 +23,7 @@ import psutil
 
 from contracts.errors import Unavailable
 from mldl_ray.settings import Settings
-from serve.environment import serve_environment
+from serve.environment import proxy_folder, serve_environment
 
 MARK = "MLDL_CLUSTER"
 START_TIMEOUT_S = 90
@@ -134,7 +134,8 @@ def stop_head(settings: Settings) -> int:
     for process in [*alive, *processes(settings)]:
         _signal(process, force=True)
     psutil.wait_procs(list(processes(settings)), timeout=STOP_TIMEOUT_S)
-    shutil.rmtree(folder(settings), ignore_errors=True)
+    for left in (folder(settings), proxy_folder(settings)):
+        shutil.rmtree(left, ignore_errors=True)
     return len(found)
 
 

@@ -28,9 +28,10 @@ def serve_environment(settings: Settings) -> dict[str, str]:
     >>> serve_environment(load_settings({}, port=9000))["RAY_SERVE_THROUGHPUT_OPTIMIZED"]
     '1'
     """
-    metrics_port, stats_port = _free_ports(settings.port)
-    folder = f"/tmp/mldl-haproxy-{settings.port}"  # a socket path: short, and one per HTTP port
+    metrics_port, stats_port, backup_port, backup_grpc_port = _free_ports(settings.port, 4)
+    folder = proxy_folder(settings)
     values = {
+        "RAY_worker_niceness": "0",  # Ray's 15 makes every prediction wait for anything else on the machine
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_HAPROXY_RETRY_ON": RETRY_ON,
@@ -39,6 +40,8 @@ def serve_environment(settings: Settings) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(backup_port),  # shared, two systems would answer for each other
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(backup_grpc_port),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
         "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/metrics.sock",
@@ -53,15 +56,20 @@ def serve_environment(settings: Settings) -> dict[str, str]:
     return values
 
 
-def _free_ports(seed: int) -> list[int]:
-    """Find two ports for the proxy's own pages, below the range from which the system gives out ports by itself."""
+def proxy_folder(settings: Settings) -> str:
+    """Give the folder of the proxy's files: short, because it holds sockets, and one per HTTP port."""
+    return f"/tmp/mldl-haproxy-{settings.port}"
+
+
+def _free_ports(seed: int, count: int) -> list[int]:
+    """Find ports for the proxy's own use, below the range from which the system gives out ports by itself."""
     found: list[int] = []
     for offset in range(_OWN_PORTS):
-        port = _FIRST_OWN_PORT + (seed * 2 + offset) % _OWN_PORTS
+        port = _FIRST_OWN_PORT + (seed * count + offset) % _OWN_PORTS
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)):
                 found.append(port)
-        if len(found) == 2:
+        if len(found) == count:
             break
     return found
 
