@@ -27,7 +27,7 @@ from serve.environment import proxy_folder, serve_environment
 
 MARK = "MLDL_CLUSTER"
 START_TIMEOUT_S = 90
-STOP_TIMEOUT_S = 10
+STOP_TIMEOUT_S = 3  # then SIGKILL, which everything here is made to survive
 
 
 def mark(settings: Settings) -> str:

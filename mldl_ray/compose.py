@@ -69,13 +69,16 @@ def up(settings: Settings | None = None, *, say: Callable[[str], None] = lambda 
             cluster.start_head(settings)
             note("Ray head")
         connect(settings)
-        from mldl_ray import residents  # noqa: PLC0415  # imports Ray
+        from mldl_ray.residents import start  # noqa: PLC0415  # imports Ray
 
-        for name in residents.ensure(settings):
+        begun = start.begin(settings)
+        http = start.begin_http(settings)
+        for name in start.wait(begun):
             note(f"{name} actor")
-        if residents.ensure_http(settings):
+        if http:
+            start.wait_http(settings)
             note("HTTP")
-        key = residents.ensure_first_key(settings)
+        key = start.ensure_first_key(settings)
     return Report(settings.url, tuple(started), key)
 
 

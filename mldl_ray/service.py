@@ -51,7 +51,7 @@ class MLDLService:
     @cached_property
     def app(self) -> FastAPI:
         """Give the control plane's FastAPI app; its routes call the actors of a started service."""
-        from mldl_ray.residents import remote_actors  # noqa: PLC0415  # imports Ray
+        from mldl_ray.residents.start import remote_actors  # noqa: PLC0415  # imports Ray
         from serve.api import build_app  # noqa: PLC0415
 
         return build_app(remote_actors(), self.settings)
