@@ -138,7 +138,7 @@ def test_setting_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 def test_environment_prints_what_a_shell_can_read() -> None:
     lines = run("environment").stdout.splitlines()
     values = json.loads(run("environment", "--json").stdout)
-    assert all(re.fullmatch(r"export [A-Z_]+=\S.*", line) for line in lines)
+    assert all(re.fullmatch(r"export [A-Za-z_]+=\S.*", line) for line in lines)
     assert {line.split()[1].partition("=")[0] for line in lines} == set(values)
     assert shlex.split(lines[2])[1].partition("=")[2] == list(values.values())[2]
 
