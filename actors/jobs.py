@@ -26,8 +26,7 @@ from contracts.ports import Blobs, Clock, Journal, Once
 from contracts.records import Evaluation, Job, Progress
 from contracts.specs import DataRef, JobSpec
 from mldl_ray.ids import new_id
-from mldl_ray.journal.documents import first_answer, write
-from mldl_ray.registry.catalog import scan_all
+from mldl_ray.journal.documents import first_answer, scan_all, write
 from mldl_ray.settings import Settings
 from mldl_ray.training.job import with_defaults
 

@@ -15,7 +15,8 @@ from contracts.ports import Clock, Journal
 from contracts.records import Approval, Compliance, Evaluation, Policy, TrainedBundle
 from mldl_ray.evaluation.gate import gate
 from mldl_ray.evaluation.metrics import METRICS
-from mldl_ray.registry.catalog import scan_all, version_key
+from mldl_ray.journal.documents import scan_all
+from mldl_ray.registry.catalog import version_key
 
 DeployAct = Literal["deploy"]
 POLICY_KEY = "default"

@@ -12,10 +12,10 @@ from typing import Literal, NamedTuple
 from contracts.ports import Clock, Journal
 from contracts.records import Alert, Deployment, Evaluation, TrainedBundle
 from contracts.specs import Json
-from mldl_ray.bridges._scan import every
 from mldl_ray.bridges._specialists import SPECIALISTS, Case, Vote
 from mldl_ray.bridges.governance import EmbeddedGovernance
 from mldl_ray.bridges.mlt import distance
+from mldl_ray.journal.documents import scan_all
 from mldl_ray.registry.catalog import Catalog
 
 Verdict = Literal["deploy", "canary", "hold"]
@@ -62,7 +62,9 @@ class EmbeddedIntelligence:
 
     def families(self, meta: Json, limit: int = 3) -> list[str]:
         """Recommend families to train: those that won on the most similar data, nearest first, each once."""
-        bodies = [d.body for d in every(self._journal, "experience") if d.body and d.body["task"] == meta.get("task")]
+        bodies = [
+            d.body for d in scan_all(self._journal, "experience") if d.body and d.body["task"] == meta.get("task")
+        ]
         nearest = sorted(bodies, key=lambda body: distance(meta, body["meta"]))
         return list(dict.fromkeys(body["family"] for body in nearest))[:limit]
 
@@ -90,12 +92,12 @@ class EmbeddedIntelligence:
         return Evaluation.model_validate(document.body) if document is not None else None
 
     def _rolled_back(self, bundle: TrainedBundle) -> list[Deployment]:
-        found = [Deployment.model_validate(document.body) for document in every(self._journal, "deployment")]
+        found = [Deployment.model_validate(document.body) for document in scan_all(self._journal, "deployment")]
         mine = [d for d in found if (d.model_key, d.version) == (bundle.model_key, bundle.version)]
         return sorted((d for d in mine if d.status == "rolled_back"), key=lambda d: d.created_at_s)
 
     def _alerts(self, bundle: TrainedBundle) -> list[Alert]:
-        found = [Alert.model_validate(document.body) for document in every(self._journal, "alert")]
+        found = [Alert.model_validate(document.body) for document in scan_all(self._journal, "alert")]
         return [
             a
             for a in found

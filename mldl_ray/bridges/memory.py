@@ -20,8 +20,8 @@ from contracts.ports import Blobs, Clock, Journal, Once, Write
 from contracts.records import Dataset, Lineage
 from contracts.specs import MODEL_KEY_PATTERN, DataRef, Json, Task
 from mldl_ray.blobs.tables import parquet_bytes, read_table, table_from_parquet
-from mldl_ray.bridges._scan import every
 from mldl_ray.bridges._statistics import describe
+from mldl_ray.journal.documents import scan_all
 
 KIND = "dataset"
 MOST_CLASSES = 50
@@ -115,7 +115,7 @@ class EmbeddedMemory:
         """List the model versions that learned from a dataset (``<model_key>@<version>``); lineage, downwards."""
         return [
             document.key
-            for document in every(self._journal, "model_version")
+            for document in scan_all(self._journal, "model_version")
             if (lineage := Lineage.model_validate((document.body or {}).get("lineage") or {})).dataset_id == dataset_id
             and version in {None, lineage.version}
         ]
@@ -154,7 +154,7 @@ class EmbeddedMemory:
         return Dataset.model_validate(receipt.documents[0].body)
 
     def _scan(self, prefix: str) -> list[Dataset]:
-        return [Dataset.model_validate(document.body) for document in every(self._journal, KIND, prefix)]
+        return [Dataset.model_validate(document.body) for document in scan_all(self._journal, KIND, prefix=prefix)]
 
     def _unknown(self, dataset_id: str, version: str | None, versions: list[Dataset]) -> NotFound:
         if versions:

@@ -21,9 +21,9 @@ from contracts.events import EVENT_TYPES, Event
 from contracts.ports import Clock, Journal, Once, Write
 from contracts.specs import Json
 from mldl_ray.bridges import _webhooks
-from mldl_ray.bridges._scan import every
 from mldl_ray.bridges._webhooks import Outcome
 from mldl_ray.ids import new_id
+from mldl_ray.journal.documents import scan_all
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Mesh:
         _check(url, types, secret)
         name = new_id("sub", once)
         body = {"subscription_id": name, "url": url, "types": sorted(set(types)), "secret": secret, "created_by": by}
-        known = [document.key for document in every(self._journal, SUBSCRIPTION)]
+        known = [document.key for document in scan_all(self._journal, SUBSCRIPTION)]
         if name not in known and len(known) >= MOST_SUBSCRIPTIONS:
             raise Conflict(f"there are {MOST_SUBSCRIPTIONS} subscriptions already; remove one first")
         offset = {"position": self._journal.position()}
@@ -125,11 +125,11 @@ class Mesh:
 
     def subscriptions(self) -> list[Json]:
         """List who gets what, how far each is, and what holds it up; secrets are not shown."""
-        return [self._shown(document.body or {}) for document in every(self._journal, SUBSCRIPTION)]
+        return [self._shown(document.body or {}) for document in scan_all(self._journal, SUBSCRIPTION)]
 
     def dead_letters(self, limit: int = 100) -> list[Json]:
         """List events that could not be delivered, newest first."""
-        found = sorted(every(self._journal, DEAD_LETTER), key=lambda document: -document.position)
+        found = sorted(scan_all(self._journal, DEAD_LETTER), key=lambda document: -document.position)
         return [document.body or {} for document in found[:limit]]
 
     def pump(self) -> list[Future[None]]:
@@ -139,7 +139,7 @@ class Mesh:
             Unavailable: The journal cannot be reached; nothing is lost, call again.
         """
         pending = self._journal.events(pending=True, limit=PAGE)
-        subscriptions = [document.body or {} for document in every(self._journal, SUBSCRIPTION)]
+        subscriptions = [document.body or {} for document in scan_all(self._journal, SUBSCRIPTION)]
         errands = [errand for body in subscriptions if (errand := self._start(body)) is not None]
         if pending:
             self._journal.delivered([event.id for event in pending])
@@ -244,7 +244,7 @@ class Mesh:
         }
 
     def _unknown(self, subscription_id: str) -> NotFound:
-        known = [document.key for document in every(self._journal, SUBSCRIPTION)]
+        known = [document.key for document in scan_all(self._journal, SUBSCRIPTION)]
         there = ", ".join(known) or "none"
         return NotFound(f"there is no subscription {subscription_id}; there is {there}", {"subscriptions": known})
 

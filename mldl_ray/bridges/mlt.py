@@ -19,8 +19,8 @@ from contracts.errors import Conflict
 from contracts.ports import Document, Journal, Write
 from contracts.records import Job, TrainedBundle
 from contracts.specs import Json, Task
-from mldl_ray.bridges._scan import every
 from mldl_ray.bridges._statistics import kind_of
+from mldl_ray.journal.documents import scan_all
 
 KIND = "experience"
 _SCALE = {"rows": math.log(10), "columns": math.log(10), "classes": math.log(2)}
@@ -75,7 +75,7 @@ def record_experience(journal: Journal, job: Job, bundle: TrainedBundle, meta: J
 
 def experience(journal: Journal, model_key: str | None = None, limit: int = 100) -> list[Json]:
     """List experience, newest first, each with its ``job_id`` and ``at_s``."""
-    found = [d for d in every(journal, KIND) if d.body and model_key in {None, d.body["model_key"]}]
+    found = [d for d in scan_all(journal, KIND) if d.body and model_key in {None, d.body["model_key"]}]
     return [{"job_id": d.key, "at_s": d.at_s} | (d.body or {}) for d in _newest(found)[:limit]]
 
 
@@ -90,7 +90,7 @@ def warm_configs(journal: Journal, meta: Json, family: str, limit: int = 3) -> l
     """
     mine = [
         document.body
-        for document in _newest(every(journal, KIND))
+        for document in _newest(scan_all(journal, KIND))
         if document.body and document.body["family"] == family and document.body["task"] == meta.get("task")
     ]
     configs: list[Json] = []

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypeVar
 
 from contracts.errors import Conflict
-from contracts.ports import Journal, Once, Receipt, Write
+from contracts.ports import Document, Journal, Once, Receipt, Write
 from contracts.specs import Words
 
 M = TypeVar("M", bound=Words)
 _NEVER = 2**31 - 1
+_PAGE = 1000
 
 
 def load(journal: Journal, kind: str, key: str, model: type[M]) -> tuple[M | None, int]:
@@ -19,6 +21,16 @@ def load(journal: Journal, kind: str, key: str, model: type[M]) -> tuple[M | Non
         return model.model_validate(found.body), found.version
     past = journal.history(kind, key)
     return None, past[-1].version if past else 0
+
+
+def scan_all(
+    journal: Journal, kind: str, *, prefix: str = "", as_of: int | None = None, withdrawn: bool = False
+) -> Iterator[Document]:
+    """List every document of a kind in key order, page by page, however many there are."""
+    after = ""
+    while page := journal.scan(kind, prefix=prefix, after=after, limit=_PAGE, as_of=as_of, withdrawn=withdrawn):
+        yield from page
+        after = page[-1].key
 
 
 def write(kind: str, key: str, version: int, body: Words) -> Write:

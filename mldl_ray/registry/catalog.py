@@ -5,15 +5,13 @@ Keys are ``<model_key>@<version>``; neither part can hold an ``@``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from contracts.errors import NotFound
-from contracts.ports import Document, Journal
+from contracts.ports import Journal
 from contracts.records import Endpoint, TrainedBundle
+from mldl_ray.journal.documents import scan_all
 from mldl_ray.registry.semver import Number
 
 LATEST, STABLE = "latest", "stable"
-_PAGE = 1000
 _MOST_NAMED = 10
 
 
@@ -24,16 +22,6 @@ def version_key(model_key: str, version: str) -> str:
     'churn@1.0.0'
     """
     return f"{model_key}@{version}"
-
-
-def scan_all(
-    journal: Journal, kind: str, *, prefix: str = "", as_of: int | None = None, withdrawn: bool = False
-) -> Iterator[Document]:
-    """List every document of a kind in key order, however many there are."""
-    after = ""
-    while page := journal.scan(kind, prefix=prefix, after=after, limit=_PAGE, as_of=as_of, withdrawn=withdrawn):
-        yield from page
-        after = page[-1].key
 
 
 class Catalog:

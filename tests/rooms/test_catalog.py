@@ -9,7 +9,8 @@ from contracts.ports import Write
 from contracts.records import Endpoint, TrainedBundle
 from mldl_ray.clock import SettableClock
 from mldl_ray.journal import MemoryJournal
-from mldl_ray.registry.catalog import Catalog, scan_all
+from mldl_ray.journal.documents import scan_all
+from mldl_ray.registry.catalog import Catalog
 
 
 @pytest.fixture
