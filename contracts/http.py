@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from contracts.access import Role
+from contracts.events import EventType
 from contracts.ports import AppState
 from contracts.records import Deployment, DeploymentState, Impact, JobState, Policy
 from contracts.specs import DataRef, DeploymentSpec, Json, ModelKey, Name, Reason, Words
@@ -242,3 +243,23 @@ class EndpointView(Words):
     live_replicas: int = Field(description="Those that asked for a route table within seconds.")
     applied: bool = Field(description="Every live replica has the current route table.")
     app_state: AppState
+
+
+class WebhookRequest(Words):
+    """An address that events are posted to."""
+
+    url: str = Field(max_length=2000)
+    types: tuple[EventType, ...] = Field(default=(), description="Only these; all when empty.")
+    secret: str = Field(max_length=1000, description="Shared with the receiver, who checks signatures with it.")
+
+
+class WebhookView(Words):
+    """Who gets which events, and how far they are; the secret is not shown."""
+
+    subscription_id: str
+    url: str
+    types: tuple[EventType, ...]
+    created_by: str
+    position: int = Field(description="Everything up to this journal position was delivered.")
+    failing_since_s: float | None = None
+    error: str | None = None

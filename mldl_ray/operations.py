@@ -7,11 +7,20 @@ from typing import Any
 
 from contracts.access import Role
 from contracts.events import Event
-from contracts.http import AuditEntry, DatasetRequest, FeedbackAnswer, KeyMade, KeyView, Why
+from contracts.http import (
+    AuditEntry,
+    DatasetRequest,
+    FeedbackAnswer,
+    KeyMade,
+    KeyView,
+    WebhookRequest,
+    WebhookView,
+    Why,
+)
 from contracts.ports import Verification
-from contracts.records import Alert, Dataset
+from contracts.records import Alert, Compliance, Dataset
 from contracts.specs import DataRef, Json
-from mldl_ray.wire import Caller, in_path, parsed, read, with_path
+from mldl_ray.wire import Caller, in_path, parsed, read, version_path, with_path
 
 
 class Operations(Caller):
@@ -101,3 +110,34 @@ class Operations(Caller):
         """Revoke a bearer key."""
         answer = self._transport.call("DELETE", f"/keys/{in_path(key_id)}", query={"reason": reason})
         return parsed(KeyView, answer)
+
+    # Bridges
+
+    def compliance(self, model_key: str, version: str = "latest") -> Compliance:
+        """Show whether the policy lets a version be deployed, and what speaks against it."""
+        return self._get(Compliance, f"{version_path(model_key, version)}/compliance")
+
+    def recommendation(self, model_key: str, version: str = "latest") -> Json:
+        """Show the specialists' consensus on deploying a version: ``verdict``, ``confidence``, ``why``, ``votes``."""
+        return self._get(Json, f"{version_path(model_key, version)}/recommendation")
+
+    def quality(self, dataset_id: str, version: str | None = None) -> Json:
+        """Show what is wrong with a dataset's rows: ``status``, ``findings``."""
+        return self._get(Json, f"/datasets/{in_path(dataset_id)}/quality", version=version)
+
+    def experience(self, *, model_key: str | None = None, limit: int = 100) -> list[Json]:
+        """List what searches found, newest first."""
+        return self._get(list[Json], "/experience", model_key=model_key, limit=limit)
+
+    def subscribe(self, url: str, *, secret: str, types: Iterable[str] = ()) -> WebhookView:
+        """Have events posted to an address, signed with the secret."""
+        body = read(WebhookRequest, {"url": url, "secret": secret, "types": tuple(types)})
+        return self._post(WebhookView, "/webhooks", body)
+
+    def webhooks(self) -> list[WebhookView]:
+        """List who gets which events."""
+        return self._get(list[WebhookView], "/webhooks")
+
+    def unsubscribe(self, subscription_id: str, *, reason: str) -> None:
+        """Post no more events to an address."""
+        self._transport.call("DELETE", f"/webhooks/{in_path(subscription_id)}", query={"reason": reason})

@@ -29,7 +29,19 @@ from mldl_ray.settings import Settings
 from serve.calls import Actors, known_query
 from serve.probes import Probes
 from serve.problems import PROBLEM, MethodNotAllowed, problem
-from serve.routes import audit, datasets, deployments, events, health, jobs, keys, monitoring, registry, snapshots
+from serve.routes import (
+    audit,
+    bridges,
+    datasets,
+    deployments,
+    events,
+    health,
+    jobs,
+    keys,
+    monitoring,
+    registry,
+    snapshots,
+)
 
 __all__ = ["BASE", "Actors", "build_app"]
 
@@ -40,7 +52,7 @@ DESCRIPTION = """The model lifecycle on Ray: define → train → evaluate → r
 Every change takes an `Idempotency-Key`: the same request again gives the first answer. Errors are
 `application/problem+json` with a stable `code`."""
 log = logging.getLogger(__name__)
-_ROUTES = (health, jobs, registry, deployments, snapshots, monitoring, datasets, events, keys, audit)
+_ROUTES = (health, jobs, registry, deployments, snapshots, monitoring, datasets, bridges, events, keys, audit)
 _BY_STATUS: dict[int, type[MldlError]] = {
     400: Incompatible,
     401: Unauthenticated,

@@ -22,6 +22,7 @@ def add(app: typer.Typer) -> None:
     remote(registry, "search")(search)
     remote(registry, "show")(show)
     remote(registry, "card")(card)
+    remote(registry, "advise")(advise)
     app.add_typer(registry, name="registry")
     policy = group("What must hold before a version may be deployed.")
     remote(policy, "show")(show_policy)
@@ -108,6 +109,20 @@ def card(
         out.write_text(page, encoding="utf-8")
         page = str(out)
     terminal.show({"file": str(out)} if out else {"html": page}, page)
+
+
+def advise(
+    terminal: Terminal,
+    model_key: str,
+    version: Annotated[str, typer.Argument(help="latest, stable or a number.")] = "latest",
+) -> None:
+    """Say whether a version should be deployed: what the policy lacks, and how the specialists vote."""
+    compliance = terminal.client.compliance(model_key, version)
+    advice = terminal.client.recommendation(model_key, version)
+    rows = [("policy", "allows" if compliance.allowed else "forbids", "; ".join(compliance.reasons))]
+    rows += [("consensus", advice["verdict"], advice["why"])]
+    rows += [(str(vote["specialist"]), str(vote["verdict"]), str(vote["reason"])) for vote in advice["votes"]]
+    terminal.show({"compliance": plain(compliance), "recommendation": advice}, table("who says why", rows))
 
 
 def show_policy(terminal: Terminal) -> None:

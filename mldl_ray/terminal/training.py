@@ -28,6 +28,7 @@ def add(app: typer.Typer) -> None:
     remote(datasets, "list")(list_datasets)
     remote(datasets, "show")(show_dataset)
     remote(datasets, "register")(register_dataset)
+    remote(datasets, "quality")(dataset_quality)
     app.add_typer(datasets, name="datasets")
 
 
@@ -144,6 +145,13 @@ def show_dataset(terminal: Terminal, dataset_id: str, version: Annotated[str | N
     """Show a dataset: its columns, roles and statistics."""
     found = terminal.client.dataset(dataset_id, version)
     terminal.show(found, table("column type", found.columns.items()))
+
+
+def dataset_quality(
+    terminal: Terminal, dataset_id: str, version: Annotated[str | None, typer.Argument()] = None
+) -> None:
+    """Show what is wrong with a dataset's rows, held against the version before it."""
+    terminal.show(terminal.client.quality(dataset_id, version))
 
 
 def register_dataset(

@@ -86,14 +86,14 @@ def remote(
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         def command(
             service: str | None = None,
-            secret: str | None = None,
+            api_key: str | None = None,
             acting_as: str | None = None,
             as_json: bool = False,
             **given: Any,
         ) -> None:
-            _run(function, Terminal(service, secret, acting_as, as_json), given)
+            _run(function, Terminal(service, api_key, acting_as, as_json), given)
 
-        options = [_option("service", _Url), _option("secret", key), _option("acting_as", _Actor)]
+        options = [_option("service", _Url), _option("api_key", key), _option("acting_as", _Actor)]
         return _add(app, name, command, function, options + [_option("as_json", _Flag, False)] * flag)
 
     return decorate

@@ -36,6 +36,11 @@ def add(app: typer.Typer) -> None:
     remote(keys, "list")(list_keys)
     remote(keys, "revoke")(revoke_key)
     app.add_typer(keys, name="keys")
+    webhooks = group("Addresses that events are posted to.")
+    remote(webhooks, "create")(create_webhook)
+    remote(webhooks, "list")(list_webhooks)
+    remote(webhooks, "remove")(remove_webhook)
+    app.add_typer(webhooks, name="webhooks")
 
 
 def events(
@@ -143,6 +148,30 @@ def revoke_key(terminal: Terminal, key_id: str, reason: Why) -> None:
     """Revoke a key, at once and for ever."""
     found = terminal.client.revoke_key(key_id, reason=reason)
     terminal.show(found, f"{found.key_id} of {found.name} is revoked")
+
+
+def create_webhook(
+    terminal: Terminal,
+    address: Annotated[str, typer.Argument(help="http or https.")],
+    secret: Annotated[str, typer.Option(envvar="MLDL_WEBHOOK_SECRET", help="Shared with the receiver.")],
+    types: Types = None,
+) -> None:
+    """Have events posted to an address, in order, at least once, signed."""
+    found = terminal.client.subscribe(address, secret=secret, types=types or ())
+    terminal.show(found, f"{found.subscription_id}: events after position {found.position} go to {found.url}")
+
+
+def list_webhooks(terminal: Terminal) -> None:
+    """List who gets which events, how far each is, and what holds it up."""
+    found = terminal.client.webhooks()
+    rows = [(w.subscription_id, w.url, w.position, " ".join(w.types) or "all", w.error) for w in found]
+    terminal.show(found, table("webhook address position events trouble", rows))
+
+
+def remove_webhook(terminal: Terminal, subscription_id: str, reason: Why) -> None:
+    """Post no more events to an address."""
+    terminal.client.unsubscribe(subscription_id, reason=reason)
+    terminal.show({"removed": subscription_id}, f"{subscription_id} is removed")
 
 
 def moment(at_s: float) -> str:
