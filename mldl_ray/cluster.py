@@ -54,7 +54,9 @@ def prepare_environment(settings: Settings) -> None:
     os.environ.update(serve_environment(settings))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if settings.ray_address is None:
+    if (
+        settings.ray_address is None and "RAY_ADDRESS" not in os.environ
+    ):  # a submitted job has its cluster's token already
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(_token_file(settings))
         _have_ray_read_again()
@@ -110,7 +112,7 @@ def start_head(settings: Settings) -> str:
     with log.open("wb") as out:
         done = subprocess.run(
             command,
-            env=os.environ | {MARK: mark(settings)},
+            env=os.environ | _inherited(settings),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -137,6 +139,20 @@ def stop_head(settings: Settings) -> int:
     for left in (folder(settings), proxy_folder(settings)):
         shutil.rmtree(left, ignore_errors=True)
     return len(found)
+
+
+def _inherited(settings: Settings) -> dict[str, str]:
+    """Give what every process of the head has, submitted jobs included: its mark, and which system it belongs to."""
+    return {
+        MARK: mark(settings),
+        "MLDL_HOME": str(settings.home),
+        "MLDL_JOURNAL_URL": settings.journal_url,
+        "MLDL_ARTIFACT_URI": settings.artifact_uri,
+        "MLDL_HOST": settings.host,
+        "MLDL_PORT": str(settings.port),
+        "MLDL_REQUIRE_KEYS": str(settings.require_keys).lower(),
+        "MLDL_URL": settings.url,
+    }
 
 
 def _token_file(settings: Settings) -> Path:

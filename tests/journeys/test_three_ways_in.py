@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mldl_ray.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+NOT_YET = "No available agent to submit job, please try again later"  # what Ray says until its job agent is up
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -37,6 +39,13 @@ def test_driver_script_runs_as_a_submitted_job(system: Settings) -> None:
         f"--working-dir={ROOT / 'examples'}",
     ]
     command += ["--runtime-env-json", '{"excludes": ["data"]}', "--", sys.executable, "driver.py"]
-    done = subprocess.run(command, env=_environment(system), capture_output=True, text=True, check=False, timeout=280)
+    deadline = time.monotonic() + 120
+    while True:
+        done = subprocess.run(
+            command, env=_environment(system), capture_output=True, text=True, check=False, timeout=280
+        )
+        if NOT_YET not in done.stderr or time.monotonic() > deadline:
+            break
+        time.sleep(2)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "health: ok" in done.stdout
