@@ -107,6 +107,7 @@ def start_head(settings: Settings) -> str:
     command = [
         str(Path(sys.executable).with_name("ray")),
         *("start", "--head", "--port=0", "--dashboard-host=127.0.0.1", "--dashboard-port=0"),
+        "--dashboard-agent-listen-port=0",  # a fixed one is taken where a second head runs; jobs then find no agent
         *(f"--temp-dir={folder(settings)}", "--include-dashboard=true", "--disable-usage-stats"),
     ]
     with log.open("wb") as out:

@@ -81,13 +81,27 @@ class LiveLoad:
             self._stop.wait(max(0.0, due - time.monotonic()))
         connection.close()
 
+    def _exchange(
+        self, connection: http.client.HTTPConnection, body: str, headers: dict[str, str]
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        """Send and read; on a kept connection that was closed meanwhile, once more on a new one (RFC 9112, 9.3.1)."""
+        reused = connection.sock is not None
+        try:
+            connection.request("POST", self._path, body, headers)
+            response = connection.getresponse()
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            if not reused:
+                raise
+            connection.close()
+            connection.request("POST", self._path, body, headers)
+            response = connection.getresponse()
+        return response, response.read()
+
     def _ask(self, connection: http.client.HTTPConnection, index: int, person: str) -> None:
         body = json.dumps({"inputs": [self._change(self._rows[index])]})
         headers = {"content-type": "application/json", "x-mldl-key": person}
         try:
-            connection.request("POST", self._path, body, headers)
-            response = connection.getresponse()
-            answer = response.read()
+            response, answer = self._exchange(connection, body, headers)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             with self._lock:
