@@ -43,6 +43,9 @@ def connect(settings: Settings) -> None:
     if target is None:
         raise Unavailable("the system is not running; start it with: mldl up")
     ray.init(address=target, namespace="mldl", log_to_driver=False, logging_level=logging.WARNING)
+    serve_context: Any = sys.modules.get("ray.serve.context")
+    if serve_context is not None:
+        serve_context._set_global_client(None)  # it still means the cluster that this process was connected to before
 
 
 def up(settings: Settings | None = None, *, say: Callable[[str], None] = lambda _: None) -> Report:
