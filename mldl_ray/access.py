@@ -17,12 +17,11 @@ from contracts.ports import Clock, Journal, Once, Receipt
 from contracts.records import ApiKey
 from contracts.specs import Name
 from mldl_ray.ids import new_id
-from mldl_ray.journal.documents import first_answer, load, write
+from mldl_ray.journal.documents import first_answer, load, scan_all, write
 
 KIND = "api_key"
 PREFIX = "mldl_"
 ATTEMPTS = 5
-_PAGE = 1000
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 _Keys = list[ApiKey]
 
@@ -92,10 +91,7 @@ class ApiKeys:
 
     def list(self) -> _Keys:
         """List all keys, revoked ones too, in the order of their ids."""
-        found: _Keys = []
-        while page := self._journal.scan(KIND, after=found[-1].key_id if found else "", limit=_PAGE):
-            found += [ApiKey.model_validate(document.body) for document in page]
-        return found
+        return [ApiKey.model_validate(document.body) for document in scan_all(self._journal, KIND)]
 
     def principal(self, secret: str) -> Principal:
         """Say whose key this is.

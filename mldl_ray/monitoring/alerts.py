@@ -17,13 +17,12 @@ from contracts.ports import Clock, Document, Journal, Once
 from contracts.records import Alert
 from contracts.specs import Json
 from mldl_ray.ids import new_id
-from mldl_ray.journal.documents import first_answer, write
+from mldl_ray.journal.documents import first_answer, scan_all, write
 
 KIND = "alert"
 ACTOR = "monitor"
 TRIES = 5
 FRESH_S = 5.0
-_PAGE = 1000
 Status = Literal["acknowledged", "resolved"]
 
 
@@ -174,12 +173,7 @@ class Alerts:
         return document
 
     def _all(self) -> list[Alert]:
-        found: list[Alert] = []
-        after = ""
-        while page := self._journal.scan(KIND, after=after, limit=_PAGE):
-            found += [_body(document) for document in page]
-            after = page[-1].key
-        return found
+        return [_body(document) for document in scan_all(self._journal, KIND)]
 
 
 def _id(cause: str, number: int) -> str:

@@ -13,6 +13,7 @@ from contracts.events import Event, EventType
 from contracts.ports import Clock, Journal
 from contracts.records import Deployment
 from contracts.specs import Json
+from mldl_ray.journal.documents import scan_all
 
 WEEK_S = 7 * 86_400.0
 MOST_KEPT = 10_000
@@ -80,12 +81,7 @@ class Kpis:
         self._recent.append((event.at_s, event.type, str(event.data.get("severity", "unknown"))))
 
     def _deployments(self) -> list[Deployment]:
-        found: list[Deployment] = []
-        after = ""
-        while page := self._journal.scan("deployment", after=after, limit=_PAGE):
-            found += [Deployment.model_validate(document.body) for document in page]
-            after = page[-1].key
-        return found
+        return [Deployment.model_validate(document.body) for document in scan_all(self._journal, "deployment")]
 
 
 def _of_deployments(deployments: list[Deployment]) -> Json:
