@@ -22,7 +22,13 @@ from mldl_ray.wire import wait
 CANARY_PCT = 5.0
 FOREVER_S = 1e9
 START_S = 120.0
-ROLLOUT: Json = {"canary_pct": CANARY_PCT, "canary_steps": [CANARY_PCT, 100], "promotion_window": FOREVER_S}
+ROLLOUT: Json = {
+    "canary_pct": CANARY_PCT,
+    "canary_steps": [CANARY_PCT, 100],
+    "promotion_window": FOREVER_S,
+    "guardrails": {"rollback_on": ["metric_drop", "violation"]},
+}
+"""Without ``drift_spike``: the same 200 rows, thousands of times, are not the held-out rows, and the monitor sees it."""
 
 
 class Ours:
@@ -70,7 +76,8 @@ class Ours:
         deployment_id, version = self._rollouts[workload.name]
         found = self._admin.deployment(deployment_id)
         if found.status != "canary" or found.step:
-            raise RuntimeError(f"{version} did not stay a canary: {found.status}, {found.history[-1].reason}")
+            why = "; ".join(change.reason for change in found.history)
+            raise RuntimeError(f"{version} did not stay a canary: {found.status}, {why}")
         return version
 
     def form(self, workload: Workload) -> str:
