@@ -17,7 +17,8 @@ from actors.route_board import RouteBoard
 from contracts.errors import Conflict, Incompatible, NotFound, Unavailable
 from contracts.events import Fact
 from contracts.ports import Clock, Document, Journal, Once, ServingBackend, endpoint_app
-from contracts.records import Change, Deployment, Endpoint, TrainedBundle
+from contracts.records import TrainedBundle
+from contracts.rollouts import Change, Deployment, Endpoint
 from contracts.routing import RouteTable
 from contracts.specs import DeploymentSpec, Json
 from mldl_ray.bridges.governance import EmbeddedGovernance

@@ -14,7 +14,8 @@ from collections import OrderedDict
 
 from contracts.errors import Broken, NotFound, Unavailable
 from contracts.ports import Blobs, Clock, Journal, Once
-from contracts.records import Alert, Deployment, RolloutTelemetry
+from contracts.records import Alert
+from contracts.rollouts import Deployment, RolloutTelemetry
 from contracts.specs import Json
 from mldl_ray.deployment.evidence import rate_bounds
 from mldl_ray.monitoring import exposition, live, slo

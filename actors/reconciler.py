@@ -15,7 +15,7 @@ from typing import Protocol
 from actors.route_board import RouteBoard
 from contracts.errors import Conflict, MldlError, Unavailable
 from contracts.ports import AppState, Clock, Journal, Once, ServingBackend, endpoint_app
-from contracts.records import Decision, Deployment, Endpoint, RolloutTelemetry
+from contracts.rollouts import Decision, Deployment, Endpoint, RolloutTelemetry
 from mldl_ray.access import ApiKeys
 from mldl_ray.deployment import decide
 from mldl_ray.deployment.advance import MANAGER, Move, Observed, advance, needs_candidate

@@ -9,7 +9,8 @@ from pydantic import ConfigDict, Field, model_validator
 from contracts.access import Role
 from contracts.events import EventType
 from contracts.ports import AppState
-from contracts.records import Deployment, DeploymentState, Impact, JobState, Policy
+from contracts.records import Impact, JobState, Policy
+from contracts.rollouts import Deployment, DeploymentState
 from contracts.specs import DataRef, DeploymentSpec, Json, ModelKey, Name, Reason, Words
 
 

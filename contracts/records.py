@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from contracts.specs import DeploymentSpec, JobSpec, Json, ModelSpec, Words
+from contracts.specs import JobSpec, Json, ModelSpec, Words
 
 
 class ReliabilityBin(Words):
@@ -208,114 +208,6 @@ class VersionView(Words):
     missing_approvals: int = 0
     aliases: tuple[str, ...] = ()
     registered_by: str | None = None
-
-
-class ArmTelemetry(Words):
-    """What one arm of a rollout did during one epoch of the route table; counts only, so that they add up."""
-
-    version: str
-    epoch: int
-    share: float = Field(description="Intended for the candidate at this epoch, 0–1.")
-    requests: int
-    errors: int = Field(description="Answers that would have been 5xx, or 4xx where stable's was fine.")
-    errors_in_a_row: int = Field(default=0, description="At the end of the epoch so far.")
-    latency_counts: tuple[int, ...] = Field(description="Per bin of telemetry.LATENCY_EDGES_MS, plus the one above.")
-    keys: int = Field(default=0, description="Distinct sticky keys.")
-    labelled: int = 0
-    correct: int = 0
-    error_keys: int | None = Field(
-        default=None, description="Sticky keys whose first error of the rollout fell in this epoch; none: not counted."
-    )
-    labelled_keys: int | None = Field(
-        default=None, description="Sticky keys whose first label of the rollout came in this epoch; none: not counted."
-    )
-    wrong_keys: int | None = Field(default=None, description="Those of ``labelled_keys`` whose answer was wrong.")
-
-
-class RolloutTelemetry(Words):
-    """Everything the judge of a rollout may look at: both arms side by side, per epoch."""
-
-    deployment_id: str
-    stable: tuple[ArmTelemetry, ...] = ()
-    candidate: tuple[ArmTelemetry, ...] = ()
-    open_causes: tuple[str, ...] = Field(default=(), description="Kinds of the open alerts on the candidate.")
-    fairness_delta: float | None = Field(default=None, description="Of the candidate's live labels.")
-    ece: float | None = Field(default=None, description="Of the candidate's live labels.")
-
-
-class Decision(Words):
-    """One answer of the rollout's judge, with its grounds."""
-
-    verdict: Literal["PROMOTE", "HOLD", "ROLLBACK"]
-    rule: str = Field(description="Name of the rule that decided.")
-    why: str = Field(description="One sentence for the person on call.")
-    at_s: float
-    step_pct: float
-    evidence: Json = Field(default_factory=dict, description="Per metric: statistic, bound, n of each arm.")
-
-
-DeploymentState = Literal[
-    "requested",
-    "starting",
-    "canary",
-    "shadow",
-    "promoting",
-    "baking",
-    "succeeded",
-    "rolling_back",
-    "rolled_back",
-    "failed",
-    "superseded",
-]
-LIVE_STATES: frozenset[str] = frozenset(
-    {"requested", "starting", "canary", "shadow", "promoting", "baking", "rolling_back"}
-)
-
-
-class Change(Words):
-    """One step of a deployment's history."""
-
-    at_s: float
-    status: DeploymentState
-    traffic: dict[str, float] = Field(description="Share of requests per version.")
-    actor: str
-    reason: str
-
-
-class Deployment(Words):
-    """One version on its way to its traffic."""
-
-    deployment_id: str
-    model_key: str
-    version: str
-    spec: DeploymentSpec
-    strategy: Literal["direct", "canary", "shadow", "blue_green"]
-    status: DeploymentState
-    stable: str | None = Field(default=None, description="The version that served when this began.")
-    steps: tuple[float, ...] = Field(description="Percent, rising, the last is 100.")
-    step: int = 0
-    step_started_s: float | None = None
-    promotion_window_s: float
-    bake_window_s: float
-    candidate_app: str | None = Field(default=None, description="Serve application of the candidate; never reused.")
-    first_epoch: int | None = Field(default=None, description="Route epoch of the first canary request.")
-    decisions: tuple[Decision, ...] = ()
-    history: tuple[Change, ...] = ()
-    requested_by: str = ""
-    created_at_s: float = 0.0
-
-
-class Endpoint(Words):
-    """What a model_key should be serving: the goal that the deployment manager converges to."""
-
-    model_key: str
-    stable: str | None = None
-    previous: str | None = None
-    deployment_id: str | None = Field(default=None, description="The live deployment, if any.")
-    epoch: int = 0
-    salt: str
-    replicas: int = 1
-    keys_digest: str = Field(default="", description="Of the API keys that the route table carries.")
 
 
 class Alert(Words):

@@ -25,17 +25,8 @@ from contracts.http import (
     RollbackRequest,
     Why,
 )
-from contracts.records import (
-    LIVE_STATES,
-    Approval,
-    Evaluation,
-    Job,
-    Policy,
-    RestorePlan,
-    Snapshot,
-    TrainedBundle,
-    VersionView,
-)
+from contracts.records import Approval, Evaluation, Job, Policy, RestorePlan, Snapshot, TrainedBundle, VersionView
+from contracts.rollouts import LIVE_STATES
 from contracts.specs import DataRef, DeploymentSpec, JobSpec, Json
 from mldl_ray.operations import Operations
 from mldl_ray.transport import Transport

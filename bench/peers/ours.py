@@ -12,7 +12,7 @@ import httpx
 from bench.peers.processes import ask, free_port
 from bench.peers.workloads import Workload
 from bench.peers.wrk import Target
-from contracts.records import LIVE_STATES
+from contracts.rollouts import LIVE_STATES
 from contracts.specs import Json
 from mldl_ray import compose
 from mldl_ray.client import MLDLClient
@@ -28,7 +28,7 @@ ROLLOUT: Json = {
     "promotion_window": FOREVER_S,
     "guardrails": {"rollback_on": ["metric_drop", "violation"]},
 }
-"""Without ``drift_spike``: the same 200 rows, thousands of times, are not the held-out rows, and the monitor sees it."""
+"""Without ``drift_spike``: 200 rows again and again are not like the held-out ones, and the monitor sees it."""
 
 
 class Ours:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from contracts.ports import Clock, Journal
-from contracts.records import Alert, Deployment, Evaluation, TrainedBundle
+from contracts.records import Alert, Evaluation, TrainedBundle
+from contracts.rollouts import Deployment
 from contracts.specs import Json
 from mldl_ray.bridges._specialists import SPECIALISTS, Case, Vote
 from mldl_ray.bridges.governance import EmbeddedGovernance

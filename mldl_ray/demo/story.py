@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from contracts.errors import Unavailable
-from contracts.records import Alert, Deployment, Job, TrainedBundle
+from contracts.records import Alert, Job, TrainedBundle
+from contracts.rollouts import Deployment
 from contracts.specs import Json
 from mldl_ray import compose
 from mldl_ray.client import MLDLClient

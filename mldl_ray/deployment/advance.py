@@ -12,7 +12,7 @@ from typing import NamedTuple
 from contracts.errors import Conflict
 from contracts.events import EventType, Fact
 from contracts.ports import AppState
-from contracts.records import Change, Decision, Deployment, DeploymentState, Endpoint
+from contracts.rollouts import Change, Decision, Deployment, DeploymentState, Endpoint
 from contracts.specs import Json
 from mldl_ray.deployment.plan import traffic
 

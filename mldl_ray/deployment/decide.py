@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from contracts.records import ArmTelemetry, Decision, Deployment, RolloutTelemetry
+from contracts.rollouts import ArmTelemetry, Decision, Deployment, RolloutTelemetry
 from contracts.specs import Json
 from contracts.telemetry import LATENCY_EDGES_MS
 from mldl_ray.deployment.evidence import (

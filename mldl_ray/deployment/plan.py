@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from contracts.records import Deployment, Endpoint
+from contracts.rollouts import Deployment, Endpoint
 from contracts.routing import Arm, RouteTable
 from contracts.specs import DeploymentSpec
 from mldl_ray.settings import DeploymentDefaults

@@ -11,7 +11,7 @@ from statistics import median
 
 from contracts.events import Event, EventType
 from contracts.ports import Clock, Journal
-from contracts.records import Deployment
+from contracts.rollouts import Deployment
 from contracts.specs import Json
 from mldl_ray.journal.documents import scan_all
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from contracts.records import ArmTelemetry, Deployment
+from contracts.rollouts import ArmTelemetry, Deployment
 from mldl_ray.monitoring.batch import Batch
 from mldl_ray.monitoring.distinct import DistinctKeys
 from mldl_ray.monitoring.firsts import Firsts, Ledgers

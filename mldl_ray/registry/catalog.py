@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from contracts.errors import NotFound
 from contracts.ports import Journal
-from contracts.records import Endpoint, TrainedBundle
+from contracts.records import TrainedBundle
+from contracts.rollouts import Endpoint
 from mldl_ray.journal.documents import scan_all
 from mldl_ray.registry.semver import Number
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from contracts.errors import Broken, NotFound
 from contracts.events import Fact
 from contracts.ports import Blobs, Clock, Document, Journal, Once, Write
-from contracts.records import Endpoint, Snapshot, TrainedBundle
+from contracts.records import Snapshot, TrainedBundle
+from contracts.rollouts import Endpoint
 from contracts.specs import Json
 from mldl_ray.blobs.artifact import artifact_files
 from mldl_ray.ids import new_id

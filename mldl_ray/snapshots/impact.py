@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from contracts.records import Deployment, Impact
+from contracts.records import Impact
+from contracts.rollouts import Deployment
 from contracts.specs import Json
 from mldl_ray.snapshots.capture import Content
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from contracts.errors import Broken, Conflict, NotFound
 from contracts.events import Fact
 from contracts.ports import Blobs, Clock, Document, Journal, Once, Receipt, Write
-from contracts.records import LIVE_STATES, Change, Deployment, Endpoint, RestorePlan, Snapshot
+from contracts.records import RestorePlan, Snapshot
+from contracts.rollouts import LIVE_STATES, Change, Deployment, Endpoint
 from mldl_ray.ids import new_id
 from mldl_ray.snapshots.capture import (
     Content,

@@ -16,7 +16,7 @@ from contracts.http import (
     PredictRequest,
     PromoteRequest,
 )
-from contracts.records import Deployment
+from contracts.rollouts import Deployment
 from serve.access import Deployer, Predictor, Reader
 from serve.calls import ActorsOf, OnceOf, StrictRoute
 from serve.routes import IdInPath, KeyFilter, KeyInPath, Limit

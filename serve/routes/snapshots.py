@@ -8,7 +8,8 @@ from fastapi import APIRouter, Response
 
 from contracts.errors import Conflict
 from contracts.http import Rollback, RollbackRequest, Why
-from contracts.records import Deployment, Endpoint, Impact, RestorePlan, Snapshot
+from contracts.records import Impact, RestorePlan, Snapshot
+from contracts.rollouts import Deployment, Endpoint
 from mldl_ray.deployment.advance import roll_back
 from serve.access import Deployer, Reader
 from serve.calls import Actors, ActorsOf, OnceOf, StrictRoute

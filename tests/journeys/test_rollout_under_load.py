@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from contracts.records import Deployment
+from contracts.rollouts import Deployment
 from mldl_ray import cluster
 from mldl_ray.client import MLDLClient
 from mldl_ray.demo.load import LiveLoad

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contracts.errors import Conflict
-from contracts.records import Decision, Deployment, Endpoint
+from contracts.rollouts import Decision, Deployment, Endpoint
 from contracts.specs import DeploymentSpec
 from mldl_ray.deployment.advance import (
     START_TIMEOUT_S,

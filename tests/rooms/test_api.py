@@ -30,7 +30,8 @@ from contracts.errors import (
 )
 from contracts.events import Fact
 from contracts.ports import Write
-from contracts.records import Endpoint, Policy, TrainedBundle
+from contracts.records import Policy, TrainedBundle
+from contracts.rollouts import Endpoint
 from mldl_ray.blobs import MemoryBlobs
 from mldl_ray.bridges.governance import EmbeddedGovernance
 from mldl_ray.client import MLDLClient

@@ -6,7 +6,8 @@ import pytest
 
 from contracts.errors import NotFound
 from contracts.ports import Write
-from contracts.records import Endpoint, TrainedBundle
+from contracts.records import TrainedBundle
+from contracts.rollouts import Endpoint
 from mldl_ray.clock import SettableClock
 from mldl_ray.journal import MemoryJournal
 from mldl_ray.journal.documents import scan_all

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contracts.records import ArmTelemetry, Decision, Deployment, RolloutTelemetry
+from contracts.rollouts import ArmTelemetry, Decision, Deployment, RolloutTelemetry
 from contracts.specs import DeploymentSpec
 from contracts.telemetry import LATENCY_EDGES_MS
 from mldl_ray.deployment.decide import decide, exposure_of

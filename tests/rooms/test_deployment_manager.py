@@ -11,15 +11,8 @@ import pytest
 from actors.deployment_manager import DeploymentManager
 from contracts.errors import Conflict, Incompatible, NotFound
 from contracts.ports import Once, endpoint_app
-from contracts.records import (
-    ApiKey,
-    ArmTelemetry,
-    Deployment,
-    Endpoint,
-    Policy,
-    RolloutTelemetry,
-    TrainedBundle,
-)
+from contracts.records import ApiKey, Policy, TrainedBundle
+from contracts.rollouts import ArmTelemetry, Deployment, Endpoint, RolloutTelemetry
 from contracts.specs import DeploymentSpec
 from contracts.telemetry import LATENCY_EDGES_MS
 from mldl_ray.bridges.governance import EmbeddedGovernance

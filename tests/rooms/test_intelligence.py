@@ -9,7 +9,6 @@ from contracts.ports import Write
 from contracts.records import (
     Calibration,
     Cost,
-    Deployment,
     Evaluation,
     Fairness,
     Interval,
@@ -18,6 +17,7 @@ from contracts.records import (
     ServingForm,
     TrainedBundle,
 )
+from contracts.rollouts import Deployment
 from contracts.specs import Constraints, DeploymentSpec, Json, ModelSpec
 from mldl_ray.bridges.intelligence import EmbeddedIntelligence
 from mldl_ray.clock import SettableClock

@@ -17,7 +17,8 @@ import pytest
 from actors.monitor import Monitor
 from contracts.errors import Incompatible, TooLarge, Unavailable
 from contracts.ports import Receipt, Write
-from contracts.records import Deployment, Fairness, TrainedBundle
+from contracts.records import Fairness, TrainedBundle
+from contracts.rollouts import Deployment
 from contracts.specs import DeploymentSpec
 from mldl_ray.blobs import MemoryBlobs
 from mldl_ray.blobs.artifact import store_artifact

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from contracts.records import Deployment, Endpoint
+from contracts.rollouts import Deployment, Endpoint
 from contracts.specs import DeploymentSpec
 from mldl_ray.deployment.plan import candidate_share, route_table, steps_of, strategy_of, traffic
 from mldl_ray.settings import DeploymentDefaults

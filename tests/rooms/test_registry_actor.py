@@ -15,7 +15,8 @@ from actors.registry import Registry
 from contracts.errors import Broken, Conflict, Incompatible, NotFound
 from contracts.events import Fact
 from contracts.ports import Once, Receipt, Write
-from contracts.records import Endpoint, Job, Lineage, Policy, Progress, TrainedBundle
+from contracts.records import Job, Lineage, Policy, Progress, TrainedBundle
+from contracts.rollouts import Endpoint
 from contracts.specs import JobSpec, ModelSpec
 from mldl_ray.adapters.schema import InputSchema
 from mldl_ray.blobs import MemoryBlobs

@@ -12,7 +12,8 @@ from actors.snapshot_store import SnapshotStore
 from contracts.errors import Broken, Conflict, NotFound
 from contracts.events import Fact
 from contracts.ports import Journal, Once, Receipt, Write
-from contracts.records import Approval, Deployment, Endpoint, Policy, TrainedBundle
+from contracts.records import Approval, Policy, TrainedBundle
+from contracts.rollouts import Deployment, Endpoint
 from contracts.specs import DeploymentSpec
 from mldl_ray.blobs import MemoryBlobs
 from mldl_ray.blobs.artifact import store_artifact
