@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ from mldl_ray.evaluation.calibration import Calibrator
 
 FORMAT = 1
 FILE = "adapter.json"
+UNSUPERVISED: frozenset[Task] = frozenset({"clustering", "dimension_reduction", "generation"})
+"""Tasks that learn from rows alone: a target, if there is one, is never shown to the model."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class Capabilities:
 
     tasks: frozenset[Task]
     style: Style
+    probabilities: bool = True  # classification: scores are probabilities that a calibrator can improve
+    explain: Literal["exact", "sampled"] = "exact"  # whether attributions are computed or estimated
+    warm_start: bool = False  # fitting again goes on from what is there
+    sequence: bool = False  # a row holds a series of steps and not one moment
     multiclass: bool = True
     sample_weight: bool = True
     early_stopping: bool = False
@@ -97,8 +103,8 @@ class BaseModelAdapter(ABC):
 
     # Tables in
 
-    def fit(self, X: Any, y: Any, *, sample_weight: Any = None) -> Self:
-        """Learn from a table (Arrow, pandas, numpy) and one label or value per row.
+    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
+        """Learn from a table (Arrow, pandas, numpy) and one label or value per row; unsupervised ones from rows alone.
 
         Raises:
             Incompatible: No rows, lengths differ, missing labels, one class only, columns of unsupported types.
@@ -136,7 +142,7 @@ class BaseModelAdapter(ABC):
         return self.encoder.schema
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """Give one label or value per row; shape ``(n,)``."""
+        """Give one label or value per row, shape ``(n,)``; a reduction gives coordinates, shape ``(n, outputs)``."""
         return self.predict_matrix(self.encoder.transform(X))
 
     def predict_proba(self, X: Any) -> Doubles:
@@ -158,7 +164,7 @@ class BaseModelAdapter(ABC):
     def fit_matrix(
         self,
         M: Matrix,
-        y: Any,
+        y: Any = None,
         *,
         sample_weight: Any = None,
         M_valid: Matrix | None = None,
@@ -169,7 +175,7 @@ class BaseModelAdapter(ABC):
 
         Args:
             M: What ``encoder.transform`` gave for the training rows.
-            y: One label or value per row.
+            y: One label or value per row; ignored by unsupervised tasks.
             sample_weight: One weight per row.
             M_valid: Encoded rows that early stopping judges by, with ``y_valid``; ignored by families without it.
             y_valid: Their labels or values.
@@ -179,13 +185,13 @@ class BaseModelAdapter(ABC):
             Incompatible: As ``fit``; a width that is not the encoder's; validation labels never seen in training.
         """
         self._check_matrix(M, fitting=True)
-        answers = self._learn_target(y)
+        answers = np.zeros(len(M)) if self.task in UNSUPERVISED else self._learn_target(y)
         target.same_length(len(M), len(answers), "y")
         weights = target.to_weights(sample_weight, len(M))
         valid = None
         if M_valid is not None and early_stopping is not None and self.capabilities.early_stopping:
             self._check_matrix(M_valid, fitting=True)
-            valid = (M_valid, self._known_target(y_valid))
+            valid = (M_valid, self._known_target(y_valid, len(M_valid)))
             target.same_length(len(M_valid), len(valid[1]), "y_valid")
         self.calibrator = None
         self._fit(M, answers, weights, valid, early_stopping if valid else None)
@@ -204,15 +210,17 @@ class BaseModelAdapter(ABC):
             Incompatible: The task has no classes.
         """
         if self.task != "classification":
-            raise Incompatible(f"task {self.task!r} has values and no probabilities; use predict")
+            raise Incompatible(f"task {self.task!r} has no probabilities; use predict")
         scores = probabilities(self.raw_matrix(M), self.link)
         return scores if self.calibrator is None else self.calibrator.apply(scores)
 
     def predict_matrix(self, M: Matrix) -> npt.NDArray[Any]:
-        """Give one label or value per encoded row; shape ``(n,)``."""
-        if self.task != "classification":
+        """Give the answer for each encoded row, see ``predict``."""
+        if self.task == "regression":
             return self.raw_matrix(M)[:, 0]
-        best = self.predict_proba_matrix(M).argmax(axis=1)
+        if self.task == "dimension_reduction":
+            return self.raw_matrix(M)
+        best = (self.predict_proba_matrix(M) if self.task == "classification" else self.raw_matrix(M)).argmax(axis=1)
         return cast("npt.NDArray[Any]", np.array(self.classes)[best])
 
     # Files
@@ -272,11 +280,17 @@ class BaseModelAdapter(ABC):
     @abstractmethod
     def _fit(self, M: Matrix, answers: npt.NDArray[Any], weights: Doubles | None,
              valid: tuple[Matrix, npt.NDArray[Any]] | None, stopping: EarlyStopping | None) -> None:  # fmt: skip
-        """Learn. ``answers`` are positions in ``classes``, or values for regression."""
+        """Learn. ``answers`` are positions in ``classes``, or values for regression; zeros for unsupervised tasks.
+
+        Clustering sets ``classes``, the names of its clusters, as integers.
+        """
 
     @abstractmethod
     def _raw(self, M: Matrix) -> Doubles:
-        """Give raw scores, shape ``(n, outputs)``: one output for two classes and for regression."""
+        """Give raw scores, shape ``(n, outputs)``: one output for two classes and for regression.
+
+        Clusters and actions: one column per entry of ``classes``, the largest wins (minus a distance; an action value).
+        """
 
     @abstractmethod
     def _contributions(self, M: Matrix) -> tuple[Doubles, Doubles]:
@@ -302,7 +316,9 @@ class BaseModelAdapter(ABC):
 
     @property
     def outputs(self) -> int:
-        """Count the raw scores of a row."""
+        """Count the raw scores of a row; a reduction overrides this."""
+        if self.task in {"clustering", "reinforcement"}:
+            return len(self.classes)
         return len(self.classes) if len(self.classes) > 2 else 1
 
     @classmethod
@@ -325,7 +341,9 @@ class BaseModelAdapter(ABC):
             raise Incompatible(f"family {self.family} knows two classes; the target has {len(self.classes)}")
         return answers
 
-    def _known_target(self, y: Any) -> npt.NDArray[Any]:
+    def _known_target(self, y: Any, rows: int) -> npt.NDArray[Any]:
+        if self.task in UNSUPERVISED:
+            return np.zeros(rows)
         if self.task != "classification":
             return target.to_values(y)
         place = {label: i for i, label in enumerate(self.classes)}

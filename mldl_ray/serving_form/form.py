@@ -81,11 +81,12 @@ class Form:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise Broken(f"{folder / FILE} is damaged: {type(error).__name__}: {error}") from error
-        if form.link not in ("sigmoid", "softmax", "identity") or (len(form.classes) < 2) != form.gives_values:
+        if form.link not in ("sigmoid", "softmax", "identity") or not form._classes_fit():
             raise Broken(f"{folder / FILE} is damaged: link {form.link!r} with {len(form.classes)} classes")
         return form
 
-    @property
-    def gives_values(self) -> bool:
-        """Say whether it answers with values and not with classes."""
-        return self.task != "classification"
+    def _classes_fit(self) -> bool:
+        """Say whether there are classes (clusters, actions) just where the task answers with them."""
+        if self.task == "classification":
+            return len(self.classes) >= 2
+        return bool(self.classes) == (self.task in {"clustering", "reinforcement"})

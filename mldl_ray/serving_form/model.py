@@ -26,8 +26,9 @@ Raw = Callable[[Matrix], npt.NDArray[Any]]
 class Answer:
     """Predictions for some rows.
 
-    ``scores`` has one number per row: the probability of the second of two classes, of the chosen one of several, or
-    the value itself. ``rows`` has the inputs in column order.
+    ``scores`` has one number per row: the probability of the second of two classes, of the chosen one of several, the
+    value itself, the raw score of the chosen cluster or action, or the first coordinate of a reduction. ``rows`` has
+    the inputs in column order.
     """
 
     predictions: list[Any]
@@ -77,9 +78,8 @@ class ServingModel:
         rows = self._records.rows(inputs)
         raw = self._raw(self._records.matrix(rows))
         plain_rows = [list(row) for row in rows]
-        if self._form.gives_values:
-            values = raw[:, 0].tolist()
-            return Answer(values, None, values, plain_rows)
+        if self.task != "classification":
+            return self._without_probabilities(raw, plain_rows)
         proba = probabilities(raw, self._form.link)
         if self._form.calibrator is not None:
             proba = self._form.calibrator.apply(proba)
@@ -87,6 +87,15 @@ class ServingModel:
         scores = proba[:, 1] if proba.shape[1] == 2 else proba.max(axis=1)
         classes = self.classes
         return Answer([classes[i] for i in best.tolist()], proba.tolist(), scores.tolist(), plain_rows)
+
+    def _without_probabilities(self, raw: npt.NDArray[Any], rows: list[list[Any]]) -> Answer:
+        if self.task == "regression":
+            values = raw[:, 0].tolist()
+            return Answer(values, None, values, rows)
+        if self.task == "dimension_reduction":
+            return Answer(raw.tolist(), None, raw[:, 0].tolist(), rows)
+        chosen = [self.classes[i] for i in raw.argmax(axis=1).tolist()]
+        return Answer(chosen, None, raw.max(axis=1).tolist(), rows)
 
 
 def graph_runner(data: bytes, width: int) -> Raw:

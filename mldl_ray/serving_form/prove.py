@@ -17,14 +17,14 @@ import pyarrow as pa
 
 from contracts.errors import MldlError
 from mldl_ray.adapters.base import BaseModelAdapter
-from mldl_ray.adapters.encoder import table_of
+from mldl_ray.adapters.encoder import Matrix, table_of
 from mldl_ray.adapters.schema import Column, InputSchema
 from mldl_ray.serving_form.model import Answer
 
 Predict = Callable[[list[dict[str, Any]]], Answer]
 
 TOLERANCE = 1e-6
-"""Largest difference of a score; of a regression's value, relative to its size when that is above 1."""
+"""Largest difference of a score; of what is no probability, relative to its size when that is above 1."""
 SAMPLE_ROWS = 500
 ALONE = 60
 
@@ -51,19 +51,28 @@ def prove(adapter: BaseModelAdapter, predict: Predict, sample: pa.Table) -> Proo
     records = [dict(zip(adapter.schema.names, row, strict=True)) for row in rows]
     table = table_of(adapter.schema, rows)
     native = adapter.encoder.transform(table)
-    labels = adapter.predict_matrix(native).tolist()
-    classes = adapter.task == "classification"
-    expected = adapter.predict_proba_matrix(native) if classes else np.array(labels)[:, None]
+    labels, expected = _native(adapter, native)
     try:
         batch = predict(records)
         alone = [predict([record]) for record in records[-ALONE:]]
     except MldlError as error:
         return Proof(0, float("inf"), f"the form refuses a row that the model takes: {error.message}")
     found_labels = batch.predictions + [answer.predictions[0] for answer in alone]
-    found = _scores(batch) + [_scores(answer)[0] for answer in alone]
-    labels += labels[-ALONE:]
+    found = np.array(_scores(batch) + [_scores(answer)[0] for answer in alone])
     expected = np.concatenate([expected, expected[-ALONE:]])
-    return _compare(labels if classes else None, expected, found_labels, np.array(found))
+    if labels is not None:
+        labels += labels[-ALONE:]
+    return _compare(labels, expected, found_labels, found, relative=adapter.task != "classification")
+
+
+def _native(adapter: BaseModelAdapter, matrix: Matrix) -> tuple[list[Any] | None, Any]:
+    """Give the labels, where there are any, and the scores that the form must give too."""
+    if adapter.task == "classification":
+        return adapter.predict_matrix(matrix).tolist(), adapter.predict_proba_matrix(matrix)
+    raw = adapter.raw_matrix(matrix)
+    if adapter.task in {"clustering", "reinforcement"}:
+        return adapter.predict_matrix(matrix).tolist(), raw.max(axis=1)[:, None]
+    return None, raw
 
 
 def sample_rows(schema: InputSchema, sample: pa.Table) -> list[list[Any]]:
@@ -110,14 +119,18 @@ def _plain(column: Column, value: Any) -> Any:
 
 
 def _scores(answer: Answer) -> list[Any]:
-    return answer.probabilities if answer.probabilities is not None else [[score] for score in answer.scores]
+    if answer.probabilities is not None:
+        return answer.probabilities
+    if answer.predictions and isinstance(answer.predictions[0], list):
+        return answer.predictions
+    return [[score] for score in answer.scores]
 
 
-def _compare(labels: list[Any] | None, expected: Any, found_labels: list[Any], found: Any) -> Proof:
+def _compare(labels: list[Any] | None, expected: Any, found_labels: list[Any], found: Any, *, relative: bool) -> Proof:
     if found.shape != expected.shape or not np.isfinite(found).all() or not np.isfinite(expected).all():
         return Proof(len(expected), float("inf"), "the form, or the model itself, gives scores that are no numbers")
     difference = np.abs(found - expected)
-    if labels is None:
+    if relative:
         difference = difference / np.maximum(1.0, np.abs(expected))
     largest = float(difference.max())
     if largest > TOLERANCE:
