@@ -39,7 +39,28 @@ __all__ = [
 GROUP = "mldl_ray.adapters"
 _OWN = {
     "lr": "mldl_ray.adapters._linear:LogisticRegressionAdapter",
+    "linear": "mldl_ray.adapters._regression:LinearAdapter",
+    "svm": "mldl_ray.adapters._kernel:SVMAdapter",
+    "svr": "mldl_ray.adapters._kernel:SVRAdapter",
+    "knn": "mldl_ray.adapters._neighbours:KNNAdapter",
+    "naive_bayes": "mldl_ray.adapters._bayes:NaiveBayesAdapter",
+    "tree": "mldl_ray.adapters._trees:TreeAdapter",
+    "forest": "mldl_ray.adapters._trees:ForestAdapter",
+    "gbm": "mldl_ray.adapters._gbm:GBMAdapter",
     "xgb": "mldl_ray.adapters._xgboost:XGBAdapter",
+    "mlp": "mldl_ray.adapters._torch_mlp:MLPAdapter",
+    "cnn": "mldl_ray.adapters._torch_cnn:CNNAdapter",
+    "rnn": "mldl_ray.adapters._torch_recurrent:RNNAdapter",
+    "lstm": "mldl_ray.adapters._torch_recurrent:LSTMAdapter",
+    "transformer": "mldl_ray.adapters._torch_transformer:TransformerAdapter",
+    "gan": "mldl_ray.adapters._torch_gan:GANAdapter",
+    "kmeans": "mldl_ray.adapters._centres:KMeansAdapter",
+    "agglo": "mldl_ray.adapters._nearest:AgglomerativeAdapter",
+    "dbscan": "mldl_ray.adapters._nearest:DBSCANAdapter",
+    "pca": "mldl_ray.adapters._components:PCAAdapter",
+    "q_learning": "mldl_ray.adapters._q_learning:QLearningAdapter",
+    "dqn": "mldl_ray.adapters._torch_dqn:DQNAdapter",
+    "pg": "mldl_ray.adapters._torch_pg:PolicyGradientAdapter",
 }
 _CLASSES = {value.split(":")[1]: value.split(":")[0] for value in _OWN.values()}
 
