@@ -27,6 +27,15 @@ class Calibration(Words):
     reliability: tuple[ReliabilityBin, ...] = Field(default=(), description="The bins of the ECE that have rows.")
 
 
+class Interval(Words):
+    """A figure with its uncertainty."""
+
+    value: float
+    low: float
+    high: float
+    level: float = 0.95
+
+
 class Fairness(Words):
     """The largest difference in selection rate between the groups of a sensitive column."""
 
@@ -39,6 +48,42 @@ class Fairness(Words):
     )
     selected: str | None = Field(default=None, description="The class that counts as selected; none for regression.")
     left_out: dict[str, str] = Field(default_factory=dict, description="Column → which groups are not judged, and why.")
+    intervals: dict[str, dict[str, dict[str, Interval]]] = Field(
+        default_factory=dict, description="Column → group → rate → the rate with its uncertainty."
+    )
+    insufficient: dict[str, dict[str, int]] = Field(
+        default_factory=dict, description="Column → group → rows, of groups with too few rows to judge: not passed."
+    )
+    by_class: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="More than two classes: class → largest differences within one column."
+    )
+    worst_class: str | None = Field(default=None, description="More than two classes: the one that delta is of.")
+    error_delta: float | None = Field(
+        default=None, description="Largest difference in error rate, or in mean absolute error in target deviations."
+    )
+    intersectional_delta: float | None = Field(
+        default=None, description="As delta, over the intersections of columns; never less visible than the parts."
+    )
+
+
+class Adversarial(Words):
+    """How a model stands changes made by someone who wants it to be wrong; the clean figure is on the same rows.
+
+    Every moved number stays within ``eps`` training deviations of its value and within the range that was seen.
+    """
+
+    method: Literal["closed_form", "pgd", "decision_based"]
+    exact: bool = Field(default=False, description="Whether no attack of that size could do more; else a lower bound.")
+    metric: str = Field(description="accuracy, or mae for regression.")
+    rows: int
+    clean: float
+    robust: dict[str, float] = Field(description="Figure on the changed rows, by eps in training-SD units.")
+    intervals: dict[str, Interval] = Field(default_factory=dict, description="Of the shares, by eps.")
+    columns: tuple[str, ...] = Field(description="Columns that were moved; no other was touched.")
+    queries: int = Field(default=0, description="Rows that the model was asked about.")
+    gradient_masking: bool = Field(default=False, description="The gradient misleads: robustness may be an illusion.")
+    why: str | None = Field(default=None, description="What makes gradient masking likely.")
+    stopped: str | None = Field(default=None, description="Why the attack ended before it was done, if it did.")
 
 
 class Robustness(Words):
@@ -49,6 +94,16 @@ class Robustness(Words):
     clean: float | None = None
     metric: str | None = Field(default=None, description="The metric that all these scores are of.")
     missing: dict[str, float] = Field(default_factory=dict, description="Score by share of values knocked out.")
+    accuracy: dict[str, float] = Field(
+        default_factory=dict, description="Classification: accuracy by sigma; at sigma 0 the undisturbed one."
+    )
+    flips: dict[str, float] = Field(
+        default_factory=dict, description="Classification: share of rows whose answer changes, by sigma."
+    )
+    moved: dict[str, float] = Field(
+        default_factory=dict, description="Regression: mean change of the answer in target deviations, by sigma."
+    )
+    adversarial: Adversarial | None = None
 
 
 class Lineage(Words):
@@ -63,13 +118,28 @@ class Lineage(Words):
     parent: str | None = Field(default=None, description="The version that this one follows.")
 
 
-class Interval(Words):
-    """A figure with its uncertainty."""
+class Curve(Words):
+    """One class against the rest, at every threshold."""
 
-    value: float
-    low: float
-    high: float
-    level: float = 0.95
+    name: str = Field(description="The class.")
+    area: float | None = None
+    points: tuple[tuple[float, float], ...]
+
+
+class Picture(Words):
+    """What a card draws beyond single figures; whatever a task does not have is empty."""
+
+    roc: tuple[Curve, ...] = Field(default=(), description="False positive rate → true positive rate.")
+    precision_recall: tuple[Curve, ...] = Field(default=(), description="Recall → precision.")
+    base_rates: dict[str, float] = Field(default_factory=dict, description="Class → its share of the rows.")
+    confusion: tuple[tuple[float, ...], ...] = Field(default=(), description="True class × answer; mass of rows.")
+    labels: tuple[str, ...] = Field(default=(), description="Classes in the order of the confusion.")
+    answers: tuple[tuple[float, float], ...] = Field(default=(), description="Regression: some rows' (truth, answer).")
+    influence: dict[str, float] = Field(
+        default_factory=dict, description="Column → mean size of its attribution to the raw scores, largest first."
+    )
+    influence_rows: int = Field(default=0, description="Rows that the attributions were taken over.")
+    sizes: dict[str, int] = Field(default_factory=dict, description="Clusters and actions: answer → rows.")
 
 
 class Evaluation(Words):
@@ -85,6 +155,7 @@ class Evaluation(Words):
     calibration: Calibration = Calibration()
     fairness: Fairness = Fairness()
     robustness: Robustness = Robustness()
+    picture: Picture = Picture()
     created_at: str = ""
     left_out: dict[str, str] = Field(
         default_factory=dict, description="Figure that was asked for → why it is not here."
