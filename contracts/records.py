@@ -9,12 +9,31 @@ from pydantic import Field
 from contracts.specs import JobSpec, Json, ModelSpec, Words
 
 
+class Interval(Words):
+    """A figure with its uncertainty."""
+
+    value: float
+    low: float
+    high: float
+    level: float = 0.95
+
+
 class ReliabilityBin(Words):
     """Rows whose stated confidence lies close together, and how often the stated class was right."""
 
     confidence: float
     accuracy: float
     rows: int
+
+
+class CalibrationErrors(Words):
+    """The calibration error of one statement ("it is class c", or "the class on top is right"), measured four ways."""
+
+    equal_width: float = Field(description="Plain, bins of equal width: the figure commonly quoted.")
+    equal_width_debiased: float = Field(description="The same, sampling bias removed.")
+    equal_mass: float = Field(description="Plain, bins of equally many rows.")
+    equal_mass_debiased: float = Field(description="The same, sampling bias removed: the figure to trust.")
+    intervals: dict[str, Interval] = Field(default_factory=dict, description="Of those that resampling moves, by name.")
 
 
 class Calibration(Words):
@@ -25,15 +44,13 @@ class Calibration(Words):
     ece_debiased: float | None = Field(default=None, description="Equal-mass, sampling bias removed.")
     ece_uncalibrated: float | None = None
     reliability: tuple[ReliabilityBin, ...] = Field(default=(), description="The bins of the ECE that have rows.")
-
-
-class Interval(Words):
-    """A figure with its uncertainty."""
-
-    value: float
-    low: float
-    high: float
-    level: float = 0.95
+    top_label: CalibrationErrors | None = Field(default=None, description="Of the most probable class.")
+    by_class: dict[str, CalibrationErrors] = Field(
+        default_factory=dict, description="Of each class's own probability; of many classes, those with the most rows."
+    )
+    compared: dict[str, float] = Field(
+        default_factory=dict, description="Method → held-out log loss, where the method was chosen by it."
+    )
 
 
 class Fairness(Words):
@@ -142,6 +159,29 @@ class Picture(Words):
     sizes: dict[str, int] = Field(default_factory=dict, description="Clusters and actions: answer → rows.")
 
 
+class PredictionInterval(Words):
+    """How far from a predicted value the true one lies at most, so often as ``level`` says: value ± ``half_width``."""
+
+    level: float = Field(default=0.9, gt=0, lt=1)
+    half_width: float = Field(ge=0, description="In the target's unit.")
+    rows: int = Field(description="Held-out answers that it was taken from.")
+    coverage: Interval | None = Field(default=None, description="Share of the judged rows' values that it held.")
+
+
+class AgainstStable(Words):
+    """A figure of this model and of the stable version on the same rows, compared row by row."""
+
+    version: str | None = Field(default=None, description="The stable version.")
+    metric: str
+    candidate: float
+    stable: float
+    difference: float = Field(description="How much better this model is, whichever way the metric points; < 0: worse.")
+    low: float
+    high: float
+    level: float = 0.95
+    rows: int
+
+
 class Evaluation(Words):
     """Every figure about one model on one set of rows."""
 
@@ -160,6 +200,8 @@ class Evaluation(Words):
     left_out: dict[str, str] = Field(
         default_factory=dict, description="Figure that was asked for → why it is not here."
     )
+    prediction_interval: PredictionInterval | None = Field(default=None, description="Regression only.")
+    against_stable: AgainstStable | None = Field(default=None, description="Absent where nothing is stable yet.")
 
 
 class ServingForm(Words):
@@ -201,6 +243,7 @@ class TrainedBundle(Words):
     spec: ModelSpec | None = None
     hyperparams: Json = Field(default_factory=dict, description="The winning configuration.")
     intervals: dict[str, Interval] = Field(default_factory=dict)
+    prediction_interval: PredictionInterval | None = Field(default=None, description="Regression only.")
     input_schema: Json = Field(default_factory=dict)
     serving_form: ServingForm | None = None
     cost: Cost = Cost()
@@ -366,6 +409,9 @@ class Policy(Words):
     metric_bounds: dict[str, float] = Field(default_factory=dict, description="Metric → least value of its bound.")
     fairness_delta_max: float | None = None
     max_ece: float | None = None
+    stable_margin: float | None = Field(
+        default=None, ge=0, description="Most that a version may be worse than stable, in the compared metric's unit."
+    )
 
 
 class Compliance(Words):

@@ -62,8 +62,6 @@ class DataRef(Words):
     def _one_source(self) -> Self:
         if (self.dataset_id is None) == (self.uri is None):
             raise ValueError("give exactly one of dataset_id (a registered dataset) or uri (a Parquet or CSV file)")
-        if self.uri is not None and not self.target:
-            raise ValueError("target is missing: name the column to predict")
         return self
 
 
@@ -134,9 +132,18 @@ class JobSpec(Words):
     hpo: Hpo = Hpo()
     early_stopping: EarlyStopping = EarlyStopping()
     budget: Budget = Budget()
-    calibration: Literal["isotonic", "platt", "temperature", "none"] = "isotonic"
+    calibration: Literal["isotonic", "platt", "temperature", "auto", "none"] = "isotonic"
     holdout_share: float = Field(default=0.2, gt=0, lt=1, description="Rows that only judge: neither fit nor tune.")
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _teacher(self) -> Self:
+        task, data = self.spec.task, self.data
+        if task == "reinforcement" and data is not None:
+            raise ValueError("data is given, but an environment teaches a policy: name it in spec.hyperparams")
+        if task in {"classification", "regression"} and data is not None and data.uri and not data.target:
+            raise ValueError("data.target is missing: name the column to predict")
+        return self
 
 
 RollbackCause = Literal["metric_drop", "drift_spike", "violation"]
