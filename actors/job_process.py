@@ -26,8 +26,9 @@ from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import write
 from mldl_ray.settings import Settings
 from mldl_ray.training.finish import Finished, Source
-from mldl_ray.training.job import Earlier, Ids, train
+from mldl_ray.training.job import Earlier, Ids, Planned, train
 from mldl_ray.training.plan import Plan
+from mldl_ray.training.policies import PolicyPlan
 from mldl_ray.training.rows import TrainingRows
 
 log = logging.getLogger(__name__)
@@ -64,15 +65,13 @@ class JobProcess:
 
     def _train(self, record: JobRecord, by: str) -> None:
         job = record.read()
-        rows, dataset = rows_of(job, self._journal, self._blobs, self._settings)
-        plan = Plan.of(job.job, rows, self._settings.mldl)
-        meta = meta_of(plan.train.features, plan.train.y.tolist(), plan.train.task)
-        warm = warm_configs(self._journal, meta, job.job.spec.family)
+        plan, source, meta = self._planned(job)
+        warm = () if meta is None else warm_configs(self._journal, meta, job.job.spec.family)
         ids = Ids(job.job_id, new_id("eval"))
         with LiveProgress(record, plan.caps.price) as live:
             finished, outcome = train(
                 plan,
-                Source(dataset.dataset_id, dataset.version, dataset.digest),
+                source,
                 ids,
                 trials=RayTrials(self._clock),
                 blobs=self._blobs,
@@ -81,7 +80,17 @@ class JobProcess:
                 on_trial=live.note,
             )
         ended = self._succeed(record, live, finished, outcome)
-        record_experience(self._journal, ended, finished.bundle, meta, by=by)
+        if meta is not None:
+            record_experience(self._journal, ended, finished.bundle, meta, by=by)
+
+    def _planned(self, job: Job) -> tuple[Planned, Source, Json | None]:
+        """Give what a job will do, on which data, and what is remembered of that; a policy has no data."""
+        if job.job.spec.task == "reinforcement":
+            return PolicyPlan.of(job.job, self._settings.mldl), Source(), None
+        rows, dataset = rows_of(job, self._journal, self._blobs, self._settings)
+        plan = Plan.of(job.job, rows, self._settings.mldl)
+        meta = meta_of(plan.train.features, plan.train.y.tolist(), plan.train.task)
+        return plan, Source(dataset.dataset_id, dataset.version, dataset.digest), meta
 
     def _succeed(self, record: JobRecord, live: LiveProgress, finished: Finished, outcome: SearchOutcome) -> Job:
         bundle, judged = finished.bundle, finished.evaluation

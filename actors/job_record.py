@@ -18,7 +18,7 @@ from contracts.ports import Journal, Once, Write
 from contracts.records import Job, JobState, TrialRecord
 from mldl_ray.journal.documents import load, write
 from mldl_ray.training.job import progress
-from mldl_ray.training.trial import Problem
+from mldl_ray.training.problem import Problem
 
 KIND = "job"
 LIVE: tuple[JobState, ...] = ("queued", "running")

@@ -22,6 +22,7 @@ from actors.job_record import KIND, LIVE, JobRecord
 from actors.judging import Judge
 from contracts.errors import Conflict, MldlError
 from contracts.events import Fact
+from contracts.http import ExplainAnswer
 from contracts.ports import Blobs, Clock, Journal, Once
 from contracts.records import Evaluation, Job, Progress
 from contracts.specs import DataRef, JobSpec
@@ -73,7 +74,7 @@ class Jobs:
             status="queued",
             job=wanted.model_copy(update={"data": ref}),
             metric=plan.metric,
-            progress=Progress(trials_total=plan.max_trials),
+            progress=Progress(trials_total=plan.proposals.most),
             created_at_s=self._clock.now_s(),
             requested_by=by,
         )
@@ -138,6 +139,10 @@ class Jobs:
         return self._judge.evaluate(
             job_id=job_id, model_key=model_key, version=version, data=data, metrics=metrics, by=by, once=once
         )
+
+    def explain(self, model_key: str, version: str, inputs: list[Any]) -> ExplainAnswer:
+        """Attribute a version's scores for some rows to their columns; see ``Judge.explain``."""
+        return self._judge.explain(model_key, version, inputs)
 
     def _record(self, job_id: str) -> JobRecord:
         return JobRecord(self._journal, job_id, by="jobs")

@@ -5,25 +5,31 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from actors.job_process import rows_of
 from contracts.errors import Incompatible, NotFound, Refused
 from contracts.events import Fact
+from contracts.http import ExplainAnswer
 from contracts.ports import Blobs, Clock, Journal, Once
 from contracts.records import Dataset, Evaluation, Job, TrainedBundle
 from contracts.specs import DataRef, JobSpec
 from mldl_ray.adapters import load_adapter
 from mldl_ray.adapters.base import BaseModelAdapter
+from mldl_ray.adapters.encoder import table_of
 from mldl_ray.blobs.artifact import fetch_artifact
 from mldl_ray.blobs.tables import read_table
 from mldl_ray.bridges.memory import EmbeddedMemory
-from mldl_ray.evaluation import evaluate
 from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import first_answer, load, write
 from mldl_ray.registry.catalog import Catalog
+from mldl_ray.serving_form.record import RecordEncoder
 from mldl_ray.settings import Settings
 from mldl_ray.training.finish import iso
+from mldl_ray.training.job import Planned
+from mldl_ray.training.judge import About, judge
 from mldl_ray.training.plan import Plan, figures_of
+from mldl_ray.training.policies import PolicyPlan
 from mldl_ray.training.rows import TrainingRows
 
 ROLES = ("target", "sensitive", "features", "exclude", "time_column", "group_column", "weight_column")
@@ -36,12 +42,16 @@ class Judge:
         self._settings, self._journal, self._blobs, self._clock = settings, journal, blobs, clock
         self._memory = EmbeddedMemory(journal, blobs, clock)
 
-    def fixed(self, job: JobSpec, *, by: str) -> tuple[DataRef, Plan]:
+    def fixed(self, job: JobSpec, *, by: str) -> tuple[DataRef | None, Planned]:
         """Check a job against its data, then register the data, so that the job reads these rows whenever it runs.
+
+        A policy has an environment and no data.
 
         Raises:
             Refused: The job cannot run; nothing was written.
         """
+        if job.spec.task == "reinforcement":
+            return None, PolicyPlan.of(job, self._settings.mldl)
         if job.data is None:
             raise Incompatible("data is missing: name a dataset_id, or a uri with its target", {"field": "data"})
         if job.data.uri is None:
@@ -91,11 +101,12 @@ class Judge:
         names = tuple(metrics) or figures_of(bundle.spec.task if bundle.spec else "classification", self._settings.mldl)
         if data is None and (stored := self._stored(bundle)) is not None and set(metrics) <= set(stored.metrics):
             return stored
+        if bundle.task == "reinforcement":
+            raise Refused(
+                "a policy is judged by playing when it is trained, and not on data; train it again to judge anew"
+            )
         rows, digest = self._held_out(bundle) if data is None else self._given(bundle, data)
-        with tempfile.TemporaryDirectory(prefix="mldl-judge-") as name:
-            folder = Path(name) / "artifact"
-            fetch_artifact(self._blobs, bundle.validation_hash, folder)
-            judged = self._judge(load_adapter(folder), rows, digest, bundle, names, once)
+        judged = self._judge(self._model(bundle), rows, digest, bundle, names, once)
         told = {"model_key": bundle.model_key, "version": bundle.version, "metrics": judged.metrics}
         self._journal.append(
             [write("evaluation", judged.evaluation_id, 0, judged)],
@@ -106,6 +117,32 @@ class Judge:
         )
         return judged
 
+    def explain(self, model_key: str, version: str, inputs: list[Any]) -> ExplainAnswer:
+        """Say how much each column of some rows moved a version's scores.
+
+        Raises:
+            NotFound: No such version.
+            Incompatible: Rows that the model does not take, or a model that does not explain.
+        """
+        bundle = Catalog(self._journal).bundle(model_key, version)
+        model = self._model(bundle)
+        rows = RecordEncoder(model.encoder).rows([list(row) if isinstance(row, tuple) else row for row in inputs])
+        found = model.explain(table_of(model.schema, [list(row) for row in rows]))
+        return ExplainAnswer(
+            model_key=model_key,
+            version=str(bundle.version),
+            method=model.capabilities.explain,
+            outputs=outputs_of(model, len(found.base)),
+            base=tuple(found.base.tolist()),
+            rows=tuple({name: tuple(row[i].tolist()) for i, name in enumerate(found.columns)} for row in found.values),
+        )
+
+    def _model(self, bundle: TrainedBundle) -> BaseModelAdapter:
+        with tempfile.TemporaryDirectory(prefix="mldl-judge-") as name:
+            folder = Path(name) / "artifact"
+            fetch_artifact(self._blobs, bundle.validation_hash, folder)
+            return load_adapter(folder)
+
     def _judge(
         self,
         model: BaseModelAdapter,
@@ -115,19 +152,14 @@ class Judge:
         names: tuple[str, ...],
         once: Once | None,
     ) -> Evaluation:
-        return evaluate(
-            model,
-            rows.features.select(list(model.schema.names)),
-            rows.y,
-            model_key=bundle.model_key,
+        about = About(
+            new_id("eval", once),
+            iso(self._clock.now_s()),
+            bundle.model_key,
             version=bundle.version,
             dataset_digest=digest,
-            metrics=names,
-            sensitive=rows.sensitive,
-            weights=rows.weights,
-            created_at=iso(self._clock.now_s()),
-            evaluation_id=new_id("eval", once),
         )
+        return judge(model, rows, names, about)
 
     def _bundle(self, job_id: str | None, model_key: str | None, version: str | None) -> TrainedBundle:
         if (job_id is None) == (model_key is None):
@@ -179,3 +211,12 @@ class Judge:
         own = self._memory.as_ref(dataset)
         said = {name: getattr(given, name) for name in ROLES if name in given.model_fields_set}
         return own.model_copy(update=said)
+
+
+def outputs_of(model: BaseModelAdapter, count: int) -> tuple[Any, ...]:
+    """Name a model's raw scores: one of two classes is told by the second one's score alone."""
+    if model.task == "regression":
+        return ("value",)
+    if model.task == "dimension_reduction":
+        return tuple(f"component_{i}" for i in range(count))
+    return tuple(model.classes) if len(model.classes) == count else (model.classes[-1],)

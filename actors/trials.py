@@ -23,7 +23,8 @@ from contracts.ports import Clock, SearchOutcome
 from contracts.records import TrialRecord
 from contracts.specs import Json
 from mldl_ray.training.ledger import Ledger
-from mldl_ray.training.trial import Problem, Trial
+from mldl_ray.training.problem import Problem
+from mldl_ray.training.trial import Trial
 
 QUANTUM_S = 0.1
 """A report costs Tune several milliseconds, so a trial takes steps for about this long before it reports."""

@@ -71,6 +71,27 @@ class EvaluateRequest(Words):
         return self
 
 
+class ExplainRequest(Words):
+    """Rows to explain, as in a prediction."""
+
+    inputs: tuple[Json | tuple[Any, ...], ...] = Field(
+        min_length=1, max_length=200, description="Records, or rows in column order."
+    )
+
+
+class ExplainAnswer(Words):
+    """How much each column moved each row's raw scores: the base and a row's attributions add up to its score."""
+
+    model_key: str
+    version: str
+    method: Literal["exact", "sampled"]
+    outputs: tuple[Any, ...] = Field(
+        description="What each raw score is of: a class, cluster, action, component, or `value`."
+    )
+    base: tuple[float, ...] = Field(description="The scores of an average training row, one per output.")
+    rows: tuple[dict[str, tuple[float, ...]], ...] = Field(description="Column → its part of each score.")
+
+
 class RegisterRequest(Words):
     """Which job's model becomes a version."""
 

@@ -17,6 +17,8 @@ from contracts.http import (
     DeployRequest,
     EndpointView,
     EvaluateRequest,
+    ExplainAnswer,
+    ExplainRequest,
     JobAccepted,
     PolicyRequest,
     PromoteRequest,
@@ -128,6 +130,11 @@ class MLDLClient(Operations):
         """Judge a job's model or a version, on its held-out rows or on others."""
         asked = {"job_id": job_id, "model_key": model_key, "version": version, "data": data, "metrics": metrics}
         return self._post(Evaluation, "/evaluate", with_path(read(EvaluateRequest, asked)))
+
+    def explain(self, model_key: str, inputs: Sequence[Any], version: str = "stable") -> ExplainAnswer:
+        """Attribute a version's scores for some rows to their columns."""
+        body = read(ExplainRequest, {"inputs": tuple(inputs)})
+        return self._post(ExplainAnswer, f"{version_path(model_key, version)}/explain", body)
 
     # Registry
 

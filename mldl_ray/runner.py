@@ -17,6 +17,7 @@ from contracts.errors import Incompatible
 from contracts.records import TrainedBundle, TrialRecord
 from contracts.specs import DataRef, JobSpec
 from mldl_ray import cluster, compose
+from mldl_ray.adapters.base import UNSUPERVISED
 from mldl_ray.adapters.table import to_table
 from mldl_ray.blobs.tables import parquet_bytes, read_table
 from mldl_ray.bridges.memory import EmbeddedMemory, name_of
@@ -24,8 +25,9 @@ from mldl_ray.clock import SystemClock
 from mldl_ray.ids import new_id
 from mldl_ray.settings import Settings, load_settings
 from mldl_ray.training.finish import Source
-from mldl_ray.training.job import Ids, read_job, train, with_defaults
+from mldl_ray.training.job import Ids, Planned, read_job, train, with_defaults
 from mldl_ray.training.plan import Plan
+from mldl_ray.training.policies import PolicyPlan
 from mldl_ray.training.rows import TrainingRows
 
 log = logging.getLogger(__name__)
@@ -89,10 +91,10 @@ class TrainingJobRunner:
         with self._cluster():
             from actors.trials import RayTrials  # noqa: PLC0415  # imports Ray, which reads its environment then
 
-            data = self._data(job, *((self._X, self._y) if X is None and y is None else (X, y)))
+            plan, source = self._planned(job, *((self._X, self._y) if X is None and y is None else (X, y)))
             finished, _ = train(
-                Plan.of(job, data.rows, self.settings.mldl),
-                data.source,
+                plan,
+                source,
                 Ids(new_id("job"), new_id("eval")),
                 trials=RayTrials(SystemClock()),
                 blobs=compose.blobs(self.settings),
@@ -101,8 +103,16 @@ class TrainingJobRunner:
             )
         return finished.bundle
 
+    def _planned(self, job: JobSpec, X: Any, y: Any) -> tuple[Planned, Source]:
+        if job.spec.task == "reinforcement":
+            if X is not None:
+                raise Incompatible("an environment teaches a policy, and no rows; leave X and y out", {"field": "X"})
+            return PolicyPlan.of(job, self.settings.mldl), Source()
+        data = self._data(job, X, y)
+        return Plan.of(job, data.rows, self.settings.mldl), data.source
+
     def _data(self, job: JobSpec, X: Any, y: Any) -> _Data:
-        if (X is None) != (y is None):
+        if (X is None and y is not None) or (y is None and X is not None and job.spec.task not in UNSUPERVISED):
             raise Incompatible(f"{'y' if y is None else 'X'} is missing: X and y are given together", {"field": "y"})
         if X is not None:
             if job.data is not None:
@@ -166,7 +176,7 @@ def _in_memory(job: JobSpec, X: Any, y: Any, dataset_id: str | None = None) -> _
     rows = TrainingRows.of_arrays(X, y, job.spec.task)
     table = to_table(X)
     name = "y" if "y" not in table.column_names else "target of the rows"
-    digest = _digest(table.append_column(name, pa.array(rows.y.tolist())))
+    digest = _digest(table.append_column(name, pa.array(rows.y.tolist())) if rows.labelled else table)
     return _Data(rows, Source(dataset_id, digest.removeprefix("sha256:")[:12], digest))
 
 

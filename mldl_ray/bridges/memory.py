@@ -187,6 +187,8 @@ def likely_task(table: pa.Table, target: str | None) -> Task:
     >>> likely_task(pa.table({"y": [0, 1, 1]}), "y"), likely_task(pa.table({"y": [0.5, 1.5]}), "y")
     ('classification', 'regression')
     """
+    if target is None:
+        return "clustering"  # rows without a target: whatever is learned from them, it is unsupervised
     if target not in table.column_names:
         return "classification"  # the check of the roles says what is missing
     column = table.column(target)

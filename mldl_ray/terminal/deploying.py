@@ -27,6 +27,7 @@ def add(app: typer.Typer) -> None:
     remote(app, "promote")(promote)
     remote(app, "rollback")(rollback)
     remote(app, "predict", flag=False)(predict)
+    remote(app, "explain")(explain)
     snapshot = group("Moments to go back to.")
     remote(snapshot, "export")(export)
     remote(snapshot, "list")(list_snapshots)
@@ -125,6 +126,26 @@ def predict(
     if not isinstance(asked, dict) or not isinstance(asked.get("inputs"), list) or set(asked) - {"inputs", "keys"}:
         raise Incompatible('--json must look like {"inputs": [{"age": 39, …}]}, with "keys" beside it if you like')
     terminal.show(terminal.client.predict(model_key, asked["inputs"], keys=asked.get("keys"), key=sticky))
+
+
+def explain(
+    terminal: Terminal,
+    model_key: str,
+    body: Annotated[str, typer.Option("--json", help='As in \'{"inputs": [{"age": 39}]}\'; @file, or - for stdin.')],
+    version: Annotated[str, typer.Option(help="A number, latest or stable.")] = "stable",
+) -> None:
+    """Say how much each column moved a version's scores for some rows."""
+    asked = read_json(body, "--json")
+    if not isinstance(asked, dict) or not isinstance(asked.get("inputs"), list) or set(asked) - {"inputs"}:
+        raise Incompatible('--json must look like {"inputs": [{"age": 39, …}]}')
+    found = terminal.client.explain(model_key, asked["inputs"], version)
+    rows = [
+        (number, name, *(f"{part:+.4g}" for part in parts))
+        for number, row in enumerate(found.rows)
+        for name, parts in sorted(row.items(), key=lambda item: -max(map(abs, item[1])))
+    ]
+    names = [str(output).replace(" ", "_") for output in found.outputs]
+    terminal.show(found, table(" ".join(["row", "column", *names]), rows))
 
 
 def export(terminal: Terminal, reason: Why) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import typer
@@ -41,7 +42,13 @@ def train(
     target: Annotated[str | None, typer.Option(help="Column to predict.")] = None,
     family: Annotated[str | None, typer.Option(help="lr, xgb…; `mldl status` lists them.")] = None,
     model_key: Annotated[str | None, typer.Option("--key", help="The model's name (its model_key).")] = None,
-    task: Annotated[str, typer.Option(help="classification or regression.")] = "classification",
+    task: Annotated[
+        str,
+        typer.Option(help="classification, regression, clustering, dimension_reduction, generation or reinforcement."),
+    ] = "classification",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A hyperparameter that the search leaves alone, NAME=VALUE.")
+    ] = None,
     exclude: Annotated[str, typer.Option(help="Columns that are never features, separated by commas.")] = "",
     sensitive: Annotated[str, typer.Option(help="Columns whose groups fairness compares, separated by commas.")] = "",
     trials: Annotated[int | None, typer.Option(help="Most configurations to try.")] = None,
@@ -61,7 +68,12 @@ def train(
     _fill(
         body,
         "spec",
-        {"model_key": model_key, "family": family, "task": None if spec and task == "classification" else task},
+        {
+            "model_key": model_key,
+            "family": family,
+            "task": None if spec and task == "classification" else task,
+            "hyperparams": _settings(settings or []) or None,
+        },
     )
     _fill(
         body,
@@ -180,6 +192,20 @@ def _source(data: str | None, dataset: str | None) -> Json:
         raise Incompatible("give one of --data (a file) or --dataset (registered rows), not both")
     name, _, version = (dataset or "").partition("@")
     return {"uri": data, "dataset_id": name or None, "version": version or None}
+
+
+def _settings(given: list[str]) -> Json:
+    """Read NAME=VALUE pairs; a value is JSON where it can be, else text."""
+    found: Json = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise Incompatible(f"--set {pair!r} must look like NAME=VALUE, as in max_depth=6")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def _list(text: str) -> list[str]:

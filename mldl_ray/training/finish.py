@@ -1,13 +1,4 @@
-"""From the winning configuration to a stored version: refit, calibrate, judge, compile, keep.
-
-The final model learns from all training rows. Its calibrator learns from the answers that the same procedure gave for
-each training row while that row was held out (one model per fold), so no score it sees comes from a model that had
-learned the row, and none of the rows is lost to the model. The hold-out takes no part in either.
-
-Source:
-    Calibration on cross-validated scores: Platt (1999), section 2.1; scikit-learn's ``CalibratedClassifierCV`` with
-    ``ensemble=False``.
-"""
+"""From the winning configuration to a stored version: refit, judge, compile, keep. How one refits is in ``make``."""
 
 from __future__ import annotations
 
@@ -29,21 +20,21 @@ from contracts.records import Cost, Evaluation, Lineage, ServingForm, TrainedBun
 from contracts.specs import Json
 from contracts.telemetry import FEATURE
 from mldl_ray.adapters.base import BaseModelAdapter
-from mldl_ray.adapters.encoder import Encoder
 from mldl_ray.blobs.artifact import store_artifact
 from mldl_ray.blobs.tables import parquet_bytes
-from mldl_ray.evaluation import card_html, evaluate
-from mldl_ray.evaluation.calibration import Calibrator
+from mldl_ray.evaluation import card_html
 from mldl_ray.serving_form import ServingModel, compile_form
-from mldl_ray.training.plan import Plan, part
-from mldl_ray.training.trial import Problem, best_of, fit, fold_answers
+from mldl_ray.training.judge import About
+from mldl_ray.training.make import Maker
+from mldl_ray.training.problem import Problem
+from mldl_ray.training.trial import best_of
 
 REFERENCE_ROWS = 5000
 SAMPLE_ROWS = 500
 TIMED = 200
 CANDIDATES = 5
 """Configurations that are refitted at most until one keeps the latency that was asked for."""
-LIBRARIES = ("numpy", "scikit-learn", "xgboost", "pyarrow", "onnxruntime", "mldl-ray")
+LIBRARIES = ("numpy", "scikit-learn", "xgboost", "torch", "gymnasium", "pyarrow", "onnxruntime", "mldl-ray")
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ class Finished:
 
 
 def finish(
-    plan: Plan,
+    maker: Maker,
     problem: Problem,
     outcome: SearchOutcome,
     source: Source,
@@ -80,22 +71,26 @@ def finish(
         Incompatible: No trial was completed, or none of the best keeps ``constraints.latency_ms``.
     """
     began = time.perf_counter()
-    limit, slow = plan.job.spec.constraints.latency_ms, []
+    limit, slow = maker.job.spec.constraints.latency_ms, []
+    about = About(
+        evaluation_id, iso(now_s), maker.job.spec.model_key, dataset_digest=source.digest, seed=maker.job.seed
+    )
     for trial in _candidates(problem, outcome):
         with tempfile.TemporaryDirectory(prefix="mldl-artifact-") as name:
             folder = Path(name)
-            model = refit(plan, problem, problem.winner(trial.config))
-            judged = _judge(plan, model, source, evaluation_id, now_s)
+            model = maker.fit(problem, problem.winner(trial.config))
+            judged = maker.judge(model, about)
+            rows = maker.rows(model)
             model.save(folder)
-            form = compile_form(model, folder, plan.held_out.features.slice(0, SAMPLE_ROWS))
-            if limit is not None and (found := latency_ms(folder, plan.held_out.features)) > limit:
+            form = compile_form(model, folder, rows.slice(0, SAMPLE_ROWS)) if answers(model) else None
+            if limit is not None and form is not None and (found := latency_ms(folder, rows)) > limit:
                 slow.append(f"{found:.3g}")
                 continue
             cpu = outcome.cpu_seconds + time.perf_counter() - began
             cost = Cost(cost_units=cpu * problem.caps.price, cpu_seconds=cpu, trials=len(outcome.trials))
-            bundle = _bundle(plan, model, judged, form, source, job_id)
+            bundle = _bundle(maker, model, judged, form, source, job_id)
             bundle = bundle.model_copy(update={"cost": cost, "cv_score": trial.score})
-            return Finished(_store(plan, model, bundle, judged, folder, blobs), judged)
+            return Finished(_store(model, rows, bundle, judged, folder, blobs), judged)
     raise Incompatible(
         f"none of the best {len(slow)} configurations answers one row within constraints.latency_ms = {limit:g} "
         f"(95th percentiles measured here: {', '.join(slow)} ms); choose a lighter family or a higher limit",
@@ -103,26 +98,9 @@ def finish(
     )
 
 
-def refit(plan: Plan, problem: Problem, settings: Json) -> BaseModelAdapter:
-    """Fit the winning settings on all training rows, less a few that judge early stopping's rounds, and calibrate."""
-    rows, rounds = plan.train, None
-    encoder = Encoder.fit(rows.features, problem.folds[0].encoder.style)
-    learn = rows
-    if aside := plan.rounds(rows, plan.job.seed):
-        learn, rounds = rows.take(aside.train), part(rows.take(aside.judge), encoder, labels=True)
-    model = fit(problem, settings, encoder, part(learn, encoder, labels=True), rounds)
-    if rows.positions is not None and plan.job.calibration != "none":
-        model.calibrator = calibrator(plan, problem, settings)
-    return model
-
-
-def calibrator(plan: Plan, problem: Problem, settings: Json) -> Calibrator:
-    """Learn a calibrator from the answers for rows that were held out, fold by fold."""
-    assert plan.train.positions is not None  # only classes have probabilities
-    answers = np.vstack([fold_answers(problem, settings, fold) for fold in problem.folds])
-    places = np.concatenate([fold.places for fold in problem.folds])
-    weights = None if plan.train.weights is None else plan.train.weights[places]
-    return Calibrator.fit(answers, plan.train.positions[places], plan.job.calibration, weights=weights)
+def answers(model: BaseModelAdapter) -> bool:
+    """Say whether a model answers rows at all; one that generates them does not, and cannot be deployed."""
+    return model.task != "generation"
 
 
 def latency_ms(folder: Path, rows: pa.Table, *, calls: int = TIMED) -> float:
@@ -166,7 +144,8 @@ def reference(model: BaseModelAdapter, rows: pa.Table) -> pa.Table:
         proba = model.predict_proba(rows)
         scores = proba[:, 1] if proba.shape[1] == 2 else proba.max(axis=1)
     else:
-        scores = np.asarray(model.predict(rows), dtype=np.float64)
+        raw = model.raw_matrix(model.encoder.transform(rows))
+        scores = raw.max(axis=1) if model.task in {"clustering", "reinforcement"} else raw[:, 0]
     named = rows.rename_columns([FEATURE + name for name in rows.column_names])
     return named.append_column("score", pa.array(scores, pa.float64()))
 
@@ -196,28 +175,11 @@ def _candidates(problem: Problem, outcome: SearchOutcome) -> list[TrialRecord]:
     )
 
 
-def _judge(plan: Plan, model: BaseModelAdapter, source: Source, evaluation_id: str, now_s: float) -> Evaluation:
-    rows = plan.held_out
-    return evaluate(
-        model,
-        rows.features,
-        rows.y,
-        model_key=plan.job.spec.model_key,
-        dataset_digest=source.digest,
-        metrics=plan.metrics,
-        sensitive=rows.sensitive,
-        weights=rows.weights,
-        seed=plan.job.seed,
-        created_at=iso(now_s),
-        evaluation_id=evaluation_id,
-    )
-
-
 def _bundle(
-    plan: Plan, model: BaseModelAdapter, judged: Evaluation, form: ServingForm, source: Source, job_id: str
+    maker: Maker, model: BaseModelAdapter, judged: Evaluation, form: ServingForm | None, source: Source, job_id: str
 ) -> TrainedBundle:
     """Compose the record; the digest of the artifact is not known yet."""
-    spec = plan.job.spec
+    spec = maker.job.spec
     return TrainedBundle(
         model_key=spec.model_key,
         artifact_uri="",
@@ -248,9 +210,10 @@ def _bundle(
 
 
 def _store(
-    plan: Plan, model: BaseModelAdapter, bundle: TrainedBundle, judged: Evaluation, folder: Path, blobs: Blobs
+    model: BaseModelAdapter, rows: pa.Table, bundle: TrainedBundle, judged: Evaluation, folder: Path, blobs: Blobs
 ) -> TrainedBundle:
-    (folder / "reference.parquet").write_bytes(parquet_bytes(reference(model, plan.held_out.features)))
+    if answers(model):
+        (folder / "reference.parquet").write_bytes(parquet_bytes(reference(model, rows)))
     (folder / "evaluation.json").write_text(judged.model_dump_json(indent=1), encoding="utf-8")
     (folder / "card.html").write_text(card_html(bundle, judged), encoding="utf-8")
     facts: Json = {

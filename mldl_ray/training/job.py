@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import ValidationError
 
@@ -13,12 +13,42 @@ from contracts.ports import Blobs, Clock, SearchOutcome, Trials
 from contracts.records import Progress, TrialRecord
 from contracts.specs import JobSpec, Json, Words
 from mldl_ray.settings import Defaults
-from mldl_ray.training.budget import Spent, finish_s, shortfall
+from mldl_ray.training.budget import Caps, Spent, finish_s, shortfall
 from mldl_ray.training.finish import Finished, Source, finish
-from mldl_ray.training.plan import Plan
-from mldl_ray.training.trial import Problem, best_of
+from mldl_ray.training.make import Maker
+from mldl_ray.training.problem import Problem
+from mldl_ray.training.proposals import Proposals
+from mldl_ray.training.trial import best_of
 
 W = TypeVar("W", bound=Words)
+
+
+class Planned(Protocol):
+    """A job that is fit to run, whoever teaches: rows (``plan``) or an environment (``policies``)."""
+
+    @property
+    def metric(self) -> str:
+        """The objective."""
+        ...
+
+    @property
+    def caps(self) -> Caps:
+        """What it may use."""
+        ...
+
+    @property
+    def proposals(self) -> Proposals:
+        """Its configurations."""
+        ...
+
+    @property
+    def maker(self) -> Maker:
+        """What makes a version of the winner."""
+        ...
+
+    def problem(self, *, started_s: float, warm: Sequence[Json] = (), done: Sequence[TrialRecord] = ()) -> Problem:
+        """Everything that its trials share."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -38,7 +68,7 @@ class Earlier:
 
 
 def train(
-    plan: Plan,
+    plan: Planned,
     source: Source,
     ids: Ids,
     *,
@@ -66,13 +96,13 @@ def train(
     earlier = earlier or Earlier()
     problem = plan.problem(started_s=clock.now_s(), warm=earlier.warm, done=earlier.done)
     outcome = trials.search(problem, lambda record: on_trial(record, problem))
-    if plan.trials_capped and len(outcome.trials) >= plan.max_trials:
+    if plan.proposals.capped and len(outcome.trials) >= plan.proposals.most:
         outcome = outcome.model_copy(update={"budget_exhausted": True})
     spent = Spent(clock.now_s() - problem.started_s, outcome.cpu_seconds)
-    if short := shortfall(problem.caps, spent, finish_s(outcome.fold_s, len(problem.folds))):
+    if short := shortfall(problem.caps, spent, finish_s(outcome.fold_s, problem.fits)):
         raise Refused(f"the budget ends before a model is made: {short}; raise it, or use fewer folds or rows")
     finished = finish(
-        plan,
+        plan.maker,
         problem,
         outcome,
         source,

@@ -14,8 +14,9 @@ from contracts.ports import Clock, SearchOutcome
 from contracts.records import TrialRecord
 from contracts.specs import Json
 from mldl_ray.training.budget import Spent, breach
+from mldl_ray.training.problem import Problem
 from mldl_ray.training.race import patience_of, plateaued
-from mldl_ray.training.trial import Problem, best_of
+from mldl_ray.training.trial import best_of
 
 
 @dataclass

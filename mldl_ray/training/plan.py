@@ -16,17 +16,18 @@ from contracts.errors import Incompatible
 from contracts.records import TrialRecord
 from contracts.specs import JobSpec, Json, Task
 from mldl_ray.adapters import adapter_class
-from mldl_ray.adapters.base import BaseModelAdapter
+from mldl_ray.adapters.base import UNSUPERVISED, BaseModelAdapter
 from mldl_ray.adapters.encoder import Encoder
-from mldl_ray.adapters.target import to_weights
 from mldl_ray.evaluation.metrics import metrics_of, score
 from mldl_ray.settings import Defaults
 from mldl_ray.training.budget import Caps
+from mldl_ray.training.make import TableMaker
+from mldl_ray.training.problem import SHARE_OF_ROWS, Fold, Problem, part
+from mldl_ray.training.proposals import Proposals
 from mldl_ray.training.race import rungs
 from mldl_ray.training.rows import TrainingRows
-from mldl_ray.training.space import Space, draw, grid, project, space_of
+from mldl_ray.training.space import Space, space_of
 from mldl_ray.training.splits import Split, folds, holdout, judges, strategy_of
-from mldl_ray.training.trial import SHARE_OF_ROWS, Fold, Part, Problem
 
 ROUNDS_SHARE = 0.1
 """Of a fit's rows, those that only tell early stopping when to stop."""
@@ -40,7 +41,7 @@ class Plan:
     train: TrainingRows
     held_out: TrainingRows
     folds: tuple[Split, ...]
-    space: Space
+    proposals: Proposals
     resource: str | None
     rungs: tuple[float, ...]
     metric: str
@@ -60,7 +61,7 @@ class Plan:
         figures = figures_of(job.spec.task, defaults)
         metric = job.hpo.metric or figures[0]
         metrics_of(job.spec.task, (metric,))
-        space, resource, steps = _resources(job, family)
+        space, resource, steps = resources(job, family)
         outer = holdout(rows, job.cv, job.holdout_share, job.seed)
         train = rows.take(outer.train)
         inner = tuple(folds(train, job.cv, job.seed))
@@ -69,7 +70,7 @@ class Plan:
             train=train,
             held_out=rows.take(outer.judge),
             folds=inner,
-            space=space,
+            proposals=Proposals(job, space),
             resource=resource,
             rungs=steps,
             metric=metric,
@@ -95,14 +96,15 @@ class Plan:
             seed=job.seed,
             classes=len(self.train.classes),
             fixed=job.spec.hyperparams,
-            space=self.space,
+            space=self.proposals.space,
             strategy=hpo.strategy,
-            points=tuple(self._points(warm)),
-            max_trials=self.max_trials,
+            points=tuple(self.proposals.first(warm)),
+            max_trials=self.proposals.most,
             max_concurrent=hpo.max_concurrent,
             early_stop=hpo.early_stop,
             metric=self.metric,
             folds=tuple(self._encode(split, number) for number, split in enumerate(self.folds)),
+            repeats=0,
             early_stopping=job.early_stopping if self.stops_early else None,
             resource=self.resource,
             rungs=self.rungs,
@@ -117,49 +119,13 @@ class Plan:
         return adapter_class(self.job.spec.family).capabilities.early_stopping and self.resource is None
 
     @property
-    def max_trials(self) -> int:
-        """Count the configurations that will be tried at most."""
-        allowed = min(self.job.hpo.max_trials, self.job.budget.max_trials or self.job.hpo.max_trials)
-        if not self.space:
-            return 1
-        return min(allowed, len(self._grid())) if self.job.hpo.strategy == "grid" else allowed
-
-    @property
-    def trials_capped(self) -> bool:
-        """Say whether the budget allows fewer configurations than the search asks for."""
-        allowed = self.job.budget.max_trials
-        return bool(self.space) and allowed is not None and allowed < self.job.hpo.max_trials
+    def maker(self) -> TableMaker:
+        """Give what makes a version of the winner."""
+        return TableMaker(self)
 
     def rounds(self, rows: TrainingRows, seed: int) -> Split | None:
         """Put rows aside for early stopping; None when the family has none, or there are too few rows."""
         return judges(rows, self.job.cv, ROUNDS_SHARE, seed) if self.stops_early else None
-
-    def _points(self, warm: Sequence[Json]) -> list[Json]:
-        """Give the configurations to begin with: the family's own defaults, then what won elsewhere.
-
-        For grid and random these are all: a grid that is larger than allowed is tried in an order drawn by the seed.
-        """
-        strategy, rng = self.job.hpo.strategy, np.random.default_rng(self.job.seed)
-        if not self.space:
-            return [{}]
-        if strategy == "grid":
-            every = self._grid()
-            order = range(len(every)) if len(every) <= self.max_trials else rng.permutation(len(every)).tolist()
-            return [every[i] for i in order][: self.max_trials]
-        family = adapter_class(self.job.spec.family)
-        usual = {setting.name: setting.default for setting in family.settings}
-        first = [point for settings in (usual, *warm) if (point := project(self.space, settings)) is not None]
-        distinct = [point for i, point in enumerate(first) if point not in first[:i]]
-        if strategy == "bayes":
-            return distinct[: self.max_trials]
-        return (distinct + [draw(self.space, rng) for _ in range(self.max_trials)])[: self.max_trials]
-
-    def _grid(self) -> list[Json]:
-        own = adapter_class(self.job.spec.family).grid() if self.job.hpo.search_space is None else {}
-        space = self.space
-        if self.job.hpo.search_space is None and own:
-            space = {name: axis for name, axis in self.space.items() if name in own}
-        return grid(space, own)
 
     def _encode(self, split: Split, number: int) -> Fold:
         rows = self.train.take(self._ordered(split.train, number))
@@ -190,6 +156,8 @@ class Plan:
 
     def _check_figures(self) -> None:
         """Refuse an objective that some fold leaves undefined, and rows that judge what nothing can learn."""
+        if self.job.spec.task in UNSUPERVISED:
+            return
         for number, split in enumerate(self.folds, start=1):
             _defined(self.metric, self.train.take(split.judge), f"fold {number}")
         if self.train.positions is None or self.held_out.positions is None:
@@ -253,13 +221,7 @@ def fair_order(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.argsort(at, kind="stable")
 
 
-def part(rows: TrainingRows, encoder: Encoder, *, labels: bool = False) -> Part:
-    """Encode rows; classes become positions unless their labels are wanted."""
-    y = rows.y if labels or rows.positions is None else rows.positions
-    return Part(encoder.transform(rows.features), y, to_weights(rows.weights, len(rows)))
-
-
-def _resources(job: JobSpec, family: type[BaseModelAdapter]) -> tuple[Space, str | None, tuple[float, ...]]:
+def resources(job: JobSpec, family: type[BaseModelAdapter]) -> tuple[Space, str | None, tuple[float, ...]]:
     """Give the axes, and for hyperband what it hands out: the family's own resource, else shares of the rows."""
     space = space_of(job.spec, job.hpo)
     if job.hpo.strategy != "hyperband":

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from contracts.errors import Incompatible
 from contracts.specs import DataRef, Task
+from mldl_ray.adapters.base import UNSUPERVISED
 from mldl_ray.adapters.schema import InputSchema
 from mldl_ray.adapters.table import to_table
 from mldl_ray.adapters.target import same_length, to_classes, to_values, to_vector, to_weights
@@ -29,7 +30,8 @@ class TrainingRows:
     """Rows that are fit to learn from; ``of`` and ``of_arrays`` make them.
 
     ``y`` holds what the model answers: labels, or values as doubles. ``positions`` are the labels' places among
-    ``classes`` (None for regression). ``times`` are comparable, one per row.
+    ``classes`` (None for regression). ``times`` are comparable, one per row. Unsupervised tasks have no target: ``y``
+    holds labels that only judge when the data names a target (``labelled``), else zeros.
     """
 
     features: pa.Table
@@ -41,6 +43,7 @@ class TrainingRows:
     sensitive: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     groups: Vector | None = None
     times: Vector | None = None
+    labelled: bool = True
 
     @classmethod
     def of(cls, table: pa.Table, ref: DataRef, task: Task, *, default_sensitive: Sequence[str] = ()) -> Self:
@@ -61,15 +64,15 @@ class TrainingRows:
         """
         if table.num_rows == 0:
             raise Incompatible("the data has no rows; there is nothing to learn from")
-        if ref.target is None:
-            raise Incompatible("target is missing: name the column to predict")
+        if ref.target is None and task not in UNSUPERVISED:
+            raise Incompatible("target is missing: name the column to predict", {"field": "target"})
         _known(table, ref)
         sensitive = ref.sensitive or tuple(name for name in default_sensitive if name in table.column_names)
         return cls.of_arrays(
             table.select(_features(table, ref)),
-            table.column(ref.target),
+            None if ref.target is None else table.column(ref.target),
             task,
-            target=ref.target,
+            target=ref.target or "y",
             weights=_weights(table, ref.weight_column),
             sensitive={name: _groups_of(table.column(name)) for name in sensitive},
             groups=_plain(table, ref.group_column),
@@ -80,7 +83,7 @@ class TrainingRows:
     def of_arrays(
         cls,
         X: Any,
-        y: Any,
+        y: Any,  # None: there is none, as unsupervised tasks may have it
         task: Task,
         *,
         target: str = "y",
@@ -99,7 +102,7 @@ class TrainingRows:
             raise Incompatible("the data has no rows; there is nothing to learn from")
         if all(column.empty for column in InputSchema.of(features).columns):
             raise Incompatible("every feature column is empty: all values are missing")
-        vector = to_vector(y, f"target {target}")
+        vector = np.zeros(features.num_rows) if y is None else to_vector(y, f"target {target}")
         same_length(features.num_rows, len(vector), "y")
         classes, positions = to_classes(vector) if task == "classification" else ([], None)
         return cls(
@@ -112,10 +115,11 @@ class TrainingRows:
             sensitive=sensitive or {},
             groups=groups,
             times=times,
+            labelled=y is not None,
         )._with_values()
 
     def _with_values(self) -> Self:
-        if self.task == "classification":
+        if self.task != "regression":
             return self
         return type(self)(**{**self.__dict__, "y": to_values(self.y)})
 
@@ -134,6 +138,7 @@ class TrainingRows:
             sensitive={name: tuple(groups[i] for i in rows.tolist()) for name, groups in self.sensitive.items()},
             groups=_at(self.groups, rows),
             times=_at(self.times, rows),
+            labelled=self.labelled,
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from contracts.specs import SearchDimension
 
 if TYPE_CHECKING:
-    from mldl_ray.training.trial import Problem
+    from mldl_ray.training.problem import Problem
 
 
 def distributions(space: Mapping[str, SearchDimension]) -> dict[str, Any]:

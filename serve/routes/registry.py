@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
 from contracts.errors import Incompatible, NotFound
-from contracts.http import ApproveRequest, PolicyRequest, RegisterRequest
+from contracts.http import ApproveRequest, ExplainAnswer, ExplainRequest, PolicyRequest, RegisterRequest
 from contracts.records import Approval, Policy, TrainedBundle, VersionView
 from contracts.specs import Task
 from serve.access import Admin, Approver, Reader, Registrar
@@ -80,6 +80,12 @@ def view(
 ) -> Any:
     """Show a version with its approvals and lineage."""
     return actors.registry.view(model_key, version, as_of_s=as_of_s)
+
+
+@router.post("/registry/{model_key}/{version}/explain", response_model=ExplainAnswer)
+def explain(model_key: KeyInPath, version: VersionInPath, body: ExplainRequest, actors: ActorsOf, _: Reader) -> Any:
+    """Attribute a version's scores for some rows to their columns."""
+    return actors.jobs.explain(model_key, version, list(body.inputs))
 
 
 @router.get("/registry/{model_key}/{version}/card", response_class=HTMLResponse)

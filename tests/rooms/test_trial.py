@@ -27,7 +27,8 @@ from mldl_ray.training.ledger import Ledger
 from mldl_ray.training.plan import Plan
 from mldl_ray.training.rows import TrainingRows
 from mldl_ray.training.serial import SerialTrials
-from mldl_ray.training.trial import Problem, Trial
+from mldl_ray.training.problem import Problem
+from mldl_ray.training.trial import Trial
 
 IDS = Ids("job-1", "eval-1")
 

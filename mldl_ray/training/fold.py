@@ -1,0 +1,78 @@
+"""One fit and what it is worth: on a fold's rows or, where an environment teaches, played out. Pure but for the fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from contracts.specs import Json
+from mldl_ray.adapters import adapter_class
+from mldl_ray.adapters.base import UNSUPERVISED, BaseModelAdapter
+from mldl_ray.adapters.encoder import Encoder
+from mldl_ray.adapters.reinforcement import PolicyAdapter
+from mldl_ray.evaluation.metrics import score
+from mldl_ray.training.problem import Fold, Part, Problem
+
+Doubles = npt.NDArray[np.float64]
+EPISODES = 50
+"""Played to judge one training of a policy."""
+
+
+def fit_score(problem: Problem, settings: Json, number: int, share: float = 1.0) -> float:
+    """Fit a configuration for the n-th time and give its score; ``share`` is of the training rows, where there are any.
+
+    Raises:
+        Incompatible: The configuration cannot be fitted.
+    """
+    if problem.repeats:
+        return policy_score(problem, settings, problem.seed + number)
+    fold = problem.folds[number]
+    if problem.task in UNSUPERVISED:
+        model = fit(problem, settings, fold.encoder, _some(fold, share), None)
+        from mldl_ray.evaluation.unsupervised import figure  # noqa: PLC0415
+
+        return figure(model, fold.judge.M, fold.judge.y, problem.metric, seed=problem.seed)
+    return score(problem.metric, fold.judge.y, fold_answers(problem, settings, fold, share), fold.judge.weights)
+
+
+def policy_score(problem: Problem, settings: Json, seed: int) -> float:
+    """Train a policy and play it: the mean return of episodes that training has not seen."""
+    return float(np.mean(learn(problem, settings, seed).mean_return(EPISODES, seed=seed)))
+
+
+def learn(problem: Problem, settings: Json, seed: int) -> PolicyAdapter:
+    """Train a policy of the problem's family in its environment."""
+    policy = adapter_class(problem.family)(problem.model_key, task=problem.task, seed=seed, **settings)
+    assert isinstance(policy, PolicyAdapter)  # the task says so, and the base checks that
+    return policy.learn()
+
+
+def fold_answers(problem: Problem, settings: Json, fold: Fold, share: float = 1.0) -> Doubles:
+    """Fit on a fold and answer its judging rows: probabilities ``(n, classes)``, or values ``(n,)``."""
+    model = fit(problem, settings, fold.encoder, _some(fold, share), fold.rounds)
+    if problem.task != "classification":
+        return np.asarray(model.predict_matrix(fold.judge.M), dtype=np.float64)
+    proba = model.predict_proba_matrix(fold.judge.M)
+    if proba.shape[1] == problem.classes:
+        return proba
+    every = np.zeros((len(proba), problem.classes))  # a class that the fold's training rows lack is never answered
+    every[:, model.classes] = proba
+    return every
+
+
+def fit(problem: Problem, settings: Json, encoder: Encoder, train: Part, rounds: Part | None) -> BaseModelAdapter:
+    """Fit a model of the problem's family on encoded rows whose classes are positions."""
+    model = adapter_class(problem.family)(problem.model_key, task=problem.task, seed=problem.seed, **settings)
+    model.use_encoder(encoder)
+    return model.fit_matrix(
+        train.M,
+        train.y,
+        sample_weight=train.weights,
+        M_valid=None if rounds is None else rounds.M,
+        y_valid=None if rounds is None else rounds.y,
+        early_stopping=None if rounds is None else problem.early_stopping,
+    )
+
+
+def _some(fold: Fold, share: float) -> Part:
+    return fold.train if share >= 1 else fold.train.first(share)
