@@ -90,7 +90,9 @@ class Adversarial(Words):
     """
 
     method: Literal["closed_form", "pgd", "decision_based"]
-    exact: bool = Field(default=False, description="Whether no attack of that size could do more; else a lower bound.")
+    exact: bool = Field(
+        default=False, description="Whether no attack of that size could do more; otherwise another might."
+    )
     metric: str = Field(description="accuracy, or mae for regression.")
     rows: int
     clean: float

@@ -1,7 +1,7 @@
 """How much worse a model gets when its inputs are disturbed, with the clean figure always beside it.
 
 Two disturbances that happen in production: numbers measured with noise, and values that do not arrive. Not here:
-attacks by someone who knows the model.
+attacks by someone who knows the model (``adversarial``).
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.records import Robustness
-from mldl_ray.adapters.schema import Column, plain
+from mldl_ray.adapters.schema import plain
 from mldl_ray.adapters.table import numbers, to_table
-from mldl_ray.evaluation._rows import said_of, truth_of
+from mldl_ray.evaluation import _figures
+from mldl_ray.evaluation._reach import deviation
+from mldl_ray.evaluation._rows import Rows, rows_of, said_of, truth_of
 from mldl_ray.evaluation.metrics import metrics_of, score
 
 if TYPE_CHECKING:
@@ -63,24 +65,56 @@ def noise_robustness(
         Scores by sigma and by share of values knocked out. ``noise_sensitivity`` is what the score loses at sigma 0.25:
         clean − noisy where higher is better, noisy − clean where lower is, so above 0 is always worse. It is None, and
         ``noise`` empty, without a numeric column; None also when 0.25 is not among the sigmas.
+        Beside the score, how often noise changes the answer (``flips``), and what that does to accuracy; for values,
+        how far they move.
 
     Raises:
         Incompatible: Rows, labels or the metric do not fit the model, or the metric is undefined on these rows.
     """
     (measure,) = metrics_of(adapter.task, (metric,))
-    rows = to_table(table, adapter.schema.names)
-    truth = truth_of(adapter, y, rows.num_rows)
+    table = to_table(table, adapter.schema.names)
+    truth = truth_of(adapter, y, table.num_rows)
+    calm = rows_of(adapter.task, truth, said_of(adapter, table), weights)
+    noisy = {
+        f"{sigma:g}": rows_of(adapter.task, truth, said_of(adapter, changed), weights)
+        for sigma, changed in _noisy(adapter, table, sigmas, seed)
+    }
 
-    def judged(changed: pa.Table) -> float:
-        return score(metric, truth, said_of(adapter, changed), weights)
+    def judged(rows: Rows) -> float:
+        return score(metric, rows.truth, rows.said, rows.mass)
 
-    clean = judged(rows)
-    noise = {f"{sigma:g}": judged(noisy) for sigma, noisy in _noisy(adapter, rows, sigmas, seed)}
-    missing = {f"{share:g}": judged(holed) for share, holed in _holed(rows, seed)}
+    clean, noise = judged(calm), {sigma: judged(rows) for sigma, rows in noisy.items()}
     loss = None
     if (at := f"{SENSITIVITY_SIGMA:g}") in noise:
         loss = clean - noise[at] if measure.higher_is_better else noise[at] - clean
-    return Robustness(noise_sensitivity=loss, noise=noise, clean=clean, metric=metric, missing=missing)
+    classes = adapter.task == "classification"
+    return Robustness(
+        noise_sensitivity=loss,
+        noise=noise,
+        clean=clean,
+        metric=metric,
+        missing={
+            f"{share:g}": score(metric, truth, said_of(adapter, holed), weights) for share, holed in _holed(table, seed)
+        },
+        accuracy={sigma: _accuracy(rows) for sigma, rows in ({"0": calm} | noisy).items()} if classes and noisy else {},
+        flips={sigma: _flipped(calm, rows) for sigma, rows in noisy.items()} if classes else {},
+        moved={sigma: _moved(calm, rows) for sigma, rows in noisy.items()} if adapter.task == "regression" else {},
+    )
+
+
+def _accuracy(rows: Rows) -> float:
+    return float(_figures.accuracy(rows.truth, rows.said, rows.mass[None])[0])
+
+
+def _flipped(calm: Rows, noisy: Rows) -> float:
+    return float(np.average(calm.said.argmax(axis=1) != noisy.said.argmax(axis=1), weights=calm.mass))
+
+
+def _moved(calm: Rows, noisy: Rows) -> float:
+    """Give how far answers move, in deviations of the target; in its own unit where it has one value only."""
+    mean = np.average(calm.truth, weights=calm.mass)
+    unit = float(np.sqrt(np.average((calm.truth - mean) ** 2, weights=calm.mass))) or 1.0
+    return float(np.average(np.abs(calm.said - noisy.said), weights=calm.mass)) / unit
 
 
 def _noisy(
@@ -92,23 +126,13 @@ def _noisy(
     values = {column.name: numbers(column, table.column(column.name)) for column in columns}
     random = np.random.default_rng([seed, _NOISE])
     steps = {
-        column.name: _deviation(adapter, column, values[column.name]) * random.standard_normal(table.num_rows)
+        column.name: deviation(adapter, column, values[column.name]) * random.standard_normal(table.num_rows)
         for column in columns
     }
     return [
         (sigma, _replaced(table, {name: values[name] + sigma * step for name, step in steps.items()}))
         for sigma in sigmas
     ]
-
-
-def _deviation(adapter: BaseModelAdapter, column: Column, values: Doubles) -> float:
-    """Give a column's deviation in training where the encoder keeps it, otherwise here; 0 where nothing varies."""
-    known = values[~np.isnan(values)]
-    if len(known) < 2 or np.ptp(known) == 0:
-        return 0.0  # a scale of 1 stands for a constant column in the encoder, which is no deviation
-    if adapter.encoder.style == "scaled":
-        return float(adapter.encoder.scale[adapter.encoder.numbers.index(column)])
-    return float(known.std())
 
 
 def _replaced(table: pa.Table, values: dict[str, Doubles]) -> pa.Table:
