@@ -14,20 +14,26 @@ if TYPE_CHECKING:
     from mldl_ray.evaluation.calibration import Calibrator as Calibrator
     from mldl_ray.evaluation.card import card_html as card_html
     from mldl_ray.evaluation.card import card_json as card_json
+    from mldl_ray.evaluation.conformal import prediction_interval as prediction_interval
     from mldl_ray.evaluation.evaluate import evaluate as evaluate
     from mldl_ray.evaluation.gate import gate as gate
     from mldl_ray.evaluation.metrics import METRICS as METRICS
     from mldl_ray.evaluation.metrics import score as score
+    from mldl_ray.evaluation.paired import Stable as Stable
+    from mldl_ray.evaluation.paired import against_stable as against_stable
     from mldl_ray.evaluation.robustness import noise_robustness as noise_robustness
 
 _HOMES = {
     "Calibrator": "calibration",
     "METRICS": "metrics",
+    "Stable": "paired",
+    "against_stable": "paired",
     "card_html": "card",
     "card_json": "card",
     "evaluate": "evaluate",
     "gate": "gate",
     "noise_robustness": "robustness",
+    "prediction_interval": "conformal",
     "score": "metrics",
 }
 __all__ = sorted(_HOMES)  # noqa: PLE0605  # one list of names, not two

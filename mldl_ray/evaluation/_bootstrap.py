@@ -93,6 +93,15 @@ class Resamples:
         return Interval(value=value, low=max(low, min(below, value)), high=min(high, max(above, value)), level=LEVEL)
 
 
+def unseen(rows: int) -> float:
+    """Give the largest share that something may have which none of so many rows showed (Clopper & Pearson).
+
+    >>> round(unseen(100), 4)
+    0.0362
+    """
+    return float(1 - ((1 - LEVEL) / 2) ** (1 / rows))
+
+
 def _multiplicities(random: np.random.Generator, rows: int, draws: int) -> npt.NDArray[np.uint16]:
     drawn = random.integers(0, rows, size=(draws, rows), dtype=np.int64)
     drawn += np.arange(draws)[:, None] * rows

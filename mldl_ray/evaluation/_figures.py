@@ -2,19 +2,23 @@
 
 Each takes the truth, what the model said (``_rows.Rows``) and ``mass`` of shape ``(b, n)``, and gives ``(b,)``. With a
 single row of ones it is the plain figure. Where a figure is undefined (``metrics`` says where), it may be NaN here.
+Their definitions, averaging and sources are in one table: docs/evaluation.md.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mldl_ray.evaluation.calibration import BINS, top_label
+from mldl_ray.evaluation import calibration_error as error
+from mldl_ray.evaluation.calibration_error import top_label
 
 Doubles = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
+Curve = Callable[[Doubles, Doubles], Doubles]
 
 SILHOUETTE_ROWS = 2000
 """A silhouette needs all distances, n²: beyond this many rows it is taken over so many, drawn with a fixed seed."""
@@ -31,6 +35,24 @@ def f1(truth: Array, proba: Array, mass: Doubles) -> Doubles:
     """Harmonic mean of precision and recall: 2 tp / (2 tp + fp + fn)."""
     hit, said, real = _counts(truth, proba, mass)
     return _over_classes(_ratio(2 * hit, said + real), said + real)
+
+
+def f1_macro(truth: Array, proba: Array, mass: Doubles) -> Doubles:
+    """F1 of each class, averaged; of two classes both count."""
+    hit, said, real = _counts(truth, proba, mass)
+    return _macro(_ratio(2 * hit, said + real), said + real)
+
+
+def f1_weighted(truth: Array, proba: Array, mass: Doubles) -> Doubles:
+    """F1 of each class, averaged by how many rows are of it."""
+    hit, said, real = _counts(truth, proba, mass)
+    return np.asarray((_ratio(2 * hit, said + real) * real).sum(axis=1) / real.sum(axis=1))
+
+
+def balanced_accuracy(truth: Array, proba: Array, mass: Doubles) -> Doubles:
+    """Recall of each class that has rows, averaged: the accuracy if all classes were equally frequent."""
+    hit, _, real = _counts(truth, proba, mass)
+    return _macro(_ratio(hit, real), real)
 
 
 def precision(truth: Array, proba: Array, mass: Doubles) -> Doubles:
@@ -50,19 +72,41 @@ def auroc(truth: Array, proba: Array, mass: Doubles) -> Doubles:
 
     Two classes: of the last one. More: each against the rest, averaged over the classes that have rows.
     """
+    return _one_against_rest(_auroc_of, truth, proba, mass)
+
+
+def auprc(truth: Array, proba: Array, mass: Doubles) -> Doubles:
+    """Average precision: the precision at every threshold, weighted by the recall that it adds; no interpolation.
+
+    Two classes: of the last one. More: as ``auroc``. Guessing reaches the class's share of the rows.
+    """
+    return _one_against_rest(_auprc_of, truth, proba, mass)
+
+
+def _one_against_rest(curve: Curve, truth: Array, proba: Array, mass: Doubles) -> Doubles:
     k = proba.shape[1]
     judged = [k - 1] if k == 2 else np.unique(truth).tolist()
-    return np.asarray(np.mean([_auroc_of(truth == c, proba[:, c], mass) for c in judged], axis=0))
+    return np.asarray(np.mean([curve(*_by_score(truth == c, proba[:, c], mass)) for c in judged], axis=0))
 
 
-def _auroc_of(positive: Array, score: Array, mass: Doubles) -> Doubles:
+def _by_score(positive: Array, score: Array, mass: Doubles) -> tuple[Doubles, Doubles]:
+    """Sum the mass of positives and of negatives at every distinct score, the lowest first."""
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
     sorted_mass, is_positive = mass[:, order], positive[order]
     yes = np.add.reduceat(sorted_mass * is_positive, starts, axis=1)
-    no = np.add.reduceat(sorted_mass * ~is_positive, starts, axis=1)
+    return yes, np.add.reduceat(sorted_mass * ~is_positive, starts, axis=1)
+
+
+def _auroc_of(yes: Doubles, no: Doubles) -> Doubles:
     below = no.cumsum(axis=1) - no / 2
     return _ratio((yes * below).sum(axis=1), yes.sum(axis=1) * no.sum(axis=1))
+
+
+def _auprc_of(yes: Doubles, no: Doubles) -> Doubles:
+    yes, no = yes[:, ::-1], no[:, ::-1]
+    found = yes.cumsum(axis=1)
+    return _ratio((yes * _ratio(found, found + no.cumsum(axis=1))).sum(axis=1), yes.sum(axis=1))
 
 
 def logloss(truth: Array, proba: Array, mass: Doubles) -> Doubles:
@@ -77,29 +121,15 @@ def brier(truth: Array, proba: Array, mass: Doubles) -> Doubles:
 
 
 def calibration(truth: Array, proba: Array, mass: Doubles) -> Doubles:
-    """Give 1 − ``calibration.expected_calibration_error`` of the most probable class, so that more is better."""
+    """Give 1 − ``expected_calibration_error`` of the most probable class, so that more is better."""
     confidence, hit = top_label(proba, truth)
-    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    gaps = mass @ ((confidence - hit)[:, None] * (bins[:, None] == np.arange(BINS)))
-    return np.asarray(1.0 - np.abs(gaps).sum(axis=1) / mass.sum(axis=1))
+    return 1.0 - error.plain_error(error.binned(confidence, hit, error.equal_width(confidence), mass))
 
 
 def debiased_ece(truth: Array, proba: Array, mass: Doubles) -> Doubles:
-    """``calibration.debiased_calibration_error`` over the most probable class; mass counts as rows."""
-    p, hit = top_label(proba, truth)
-    if len(p) < 2:
-        return np.zeros(len(mass))
-    edges = np.linspace(0, len(p), max(1, min(BINS, len(p) // 2)) + 1).astype(np.int64)
-    order = np.argsort(p, kind="stable")
-    in_bin = np.repeat(np.arange(len(edges) - 1), np.diff(edges))[:, None] == np.arange(len(edges) - 1)
-    mass = mass[:, order]
-    rows, stated, right = mass @ in_bin, mass @ (p[order, None] * in_bin), mass @ (hit[order, None] * in_bin)
-    rate = _ratio(right, rows)
-    gap = np.abs(_ratio(stated, rows) - rate)
-    squares = (rows * gap**2).sum(axis=1)
-    noise = (rows * rate * (1 - rate) / np.maximum(rows - 1, 1)).sum(axis=1)
-    plain = (rows * gap).sum(axis=1) / mass.sum(axis=1)
-    return np.asarray(plain * np.sqrt(np.maximum(0.0, 1 - np.where(squares > 0, _ratio(noise, squares), 1.0))))
+    """``debiased_calibration_error`` of the most probable class; mass counts as rows."""
+    confidence, hit = top_label(proba, truth)
+    return error.debiased_error(error.binned(confidence, hit, error.equal_mass(confidence), mass))
 
 
 def rmse(truth: Array, said: Array, mass: Doubles) -> Doubles:
@@ -151,6 +181,8 @@ def _counts(truth: Array, proba: Array, mass: Doubles) -> tuple[Doubles, Doubles
 
 def _over_classes(values: Doubles, seen: Doubles) -> Doubles:
     """Of two classes take the last; of more the mean over those that are true or said of some row."""
-    if values.shape[1] == 2:
-        return values[:, 1]
+    return values[:, 1] if values.shape[1] == 2 else _macro(values, seen)
+
+
+def _macro(values: Doubles, seen: Doubles) -> Doubles:
     return np.asarray((values * (seen > 0)).sum(axis=1) / (seen > 0).sum(axis=1))

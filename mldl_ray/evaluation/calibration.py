@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: calibrators, and how far stated confidence is from observed accuracy.
+"""Probabilities that mean what they say: calibrators. How far off they are is measured in ``calibration_error``.
 
 A fitted calibrator is a handful of numbers, applied with numpy alone, because every prediction goes through it. Which
 rows it may learn from is not decided here: they must be neither training rows nor rows that judge.
@@ -6,24 +6,20 @@ rows it may learn from is not decided here: they must be neither training rows n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from contracts.errors import Broken, Incompatible
-from mldl_ray.evaluation import _curves
+from mldl_ray.evaluation import _choice, _curves
 
 Doubles = npt.NDArray[np.float64]
 Method = Literal["isotonic", "platt", "temperature", "none"]
+Asked = Method | Literal["auto"]
 
-ISOTONIC_ROWS = 1000
-"""Below about this many rows isotonic regression follows noise; prefer platt or temperature (Niculescu-Mizil & Caruana,
-ICML 2005). ``Calibrator.fit`` obeys the caller either way."""
-
-BINS = 15
 _TINY = 1e-12
 
 
@@ -31,38 +27,56 @@ _TINY = 1e-12
 class Calibrator:
     """A map from a model's probabilities to calibrated ones.
 
-    isotonic: any non-decreasing step curve per class, joined linearly; needs about ``ISOTONIC_ROWS`` rows.
+    isotonic: any non-decreasing step curve per class, joined linearly; needs about a thousand rows.
     platt: a sigmoid per class on the log-odds; two numbers, fine from a few dozen rows.
     temperature: one number for all classes; never changes which class is on top.
     none: leaves everything as it is.
 
     With more than two classes, isotonic and platt learn each class against the rest and the results are normalised.
+    ``compared`` holds the held-out log loss of each method, where ``auto`` chose among them.
     """
 
     method: Method
     classes: int
     parameters: tuple[Doubles, ...] = ()
+    compared: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def fit(cls, scores: Any, y: Any, method: Method = "isotonic", *, weights: Any = None) -> Self:
+    def fit(cls, scores: Any, y: Any, method: Asked = "isotonic", *, weights: Any = None) -> Self:
         """Learn from rows that the model was not trained on.
 
         Args:
             scores: Probabilities, shape ``(n, k)`` with k ≥ 2, rows sum to 1.
             y: Position of each row's true class, shape ``(n,)``, integers in ``0..k-1``.
-            method: How; see the class.
+            method: How; see the class. ``auto`` compares by cross-fitting those that so many rows can carry, takes the
+                one with the least log loss on the rows that were held out, and fits it to all.
             weights: One weight per row, not negative.
 
         Raises:
             Incompatible: Shapes or values do not fit, or a class has no rows, so that there is nothing to learn.
         """
-        if method not in get_args(Method):
-            raise Incompatible(f"calibration {method!r} is unknown; choose from {', '.join(get_args(Method))}")
+        if method not in (*get_args(Method), "auto"):
+            raise Incompatible(f"calibration {method!r} is unknown; choose from {', '.join(get_args(Method))}, auto")
         proba, truth, mass = _checked(scores, y, weights)
-        k = proba.shape[1]
         if method == "none":
-            return cls(method, k)
-        _every_class_present(truth, k, method)
+            return cls(method, proba.shape[1])
+        _every_class_present(truth, proba.shape[1], method)
+        if method == "auto":
+            return cls._chosen(proba, truth, mass)
+        return cls._fitted(method, proba, truth, mass)
+
+    @classmethod
+    def _chosen(cls, proba: Doubles, truth: npt.NDArray[np.int64], mass: Doubles) -> Self:
+        methods = _choice.suitable(len(truth))
+        losses = _choice.held_out_losses(
+            lambda name, *rows: cls._fitted(cast("Method", name), *rows).apply, methods, proba, truth, mass
+        )
+        best = methods[0] if losses is None else min(losses, key=losses.__getitem__)
+        return replace(cls._fitted(cast("Method", best), proba, truth, mass), compared=losses or {})
+
+    @classmethod
+    def _fitted(cls, method: Method, proba: Doubles, truth: npt.NDArray[np.int64], mass: Doubles) -> Self:
+        k = proba.shape[1]
         if method == "temperature":
             return cls(method, k, (np.array([_curves.temperature(proba, truth, mass)]),))
         learn = _curves.isotonic if method == "isotonic" else _curves.platt
@@ -100,7 +114,12 @@ class Calibrator:
 
     def to_json(self) -> dict[str, Any]:
         """Describe it in JSON values; every float comes back exactly."""
-        return {"method": self.method, "classes": self.classes, "parameters": [p.tolist() for p in self.parameters]}
+        described = {
+            "method": self.method,
+            "classes": self.classes,
+            "parameters": [p.tolist() for p in self.parameters],
+        }
+        return described | ({"compared": dict(self.compared)} if self.compared else {})
 
     @classmethod
     def from_json(cls, document: Any) -> Self:
@@ -115,90 +134,12 @@ class Calibrator:
         try:
             method, classes = document["method"], int(document["classes"])
             parameters = tuple(np.array(p, dtype=np.float64) for p in document["parameters"])
-        except (KeyError, TypeError, ValueError) as error:
+            compared = {str(name): float(loss) for name, loss in document.get("compared", {}).items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Broken(f"not a calibrator's description: {type(error).__name__}: {error}") from error
-        if problem := _problem(method, classes, parameters):
+        if problem := _problem(method, classes, parameters, compared):
             raise Broken(f"a calibrator's description is damaged: {problem}")
-        return cls(method, classes, parameters)
-
-
-def expected_calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, bins: int = BINS) -> float:
-    """Measure how far stated confidence is from observed accuracy, in bins of equal width.
-
-    The figure that people expect, and one that is never 0 by chance alone: a perfectly calibrated model gets about 0.12
-    from 100 rows and 0.04 from 1,000. ``debiased_calibration_error`` takes that away.
-
-    Args:
-        confidence: Probability of the predicted class, shape ``(n,)``, in [0, 1].
-        correct: Whether that class was right, shape ``(n,)``, 0 or 1.
-        bins: Number of bins of equal width over [0, 1]; bins without rows count nothing.
-
-    Returns:
-        Mean gap weighted by rows, in [0, 1]; 0 is perfectly calibrated.
-
-    Raises:
-        Incompatible: The shapes differ, there are no rows, or values are outside [0, 1].
-
-    Source:
-        Naeini, Cooper & Hauskrecht (AAAI 2015).
-
-    >>> expected_calibration_error([0.8, 0.8, 0.8, 0.8, 0.8], [1, 1, 1, 1, 0])
-    0.0
-    >>> round(expected_calibration_error([0.9, 0.9, 0.3], [1, 0, 0]), 4)
-    0.3667
-    """
-    p, hit = _checked_pairs(confidence, correct, bins)
-    place = np.minimum((p * bins).astype(np.int64), bins - 1)
-    gaps = np.bincount(place, weights=p - hit, minlength=bins)
-    return _tidy(float(np.abs(gaps).sum() / len(p)))
-
-
-def debiased_calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, bins: int = BINS) -> float:
-    """Measure the same in bins of equal mass, less the part that sampling alone explains.
-
-    On average a bin's squared gap is too large by the variance of its hit rate; without that part the sum of squares is
-    unbiased. The plain figure is scaled by the root of the share of the squares that remains, which keeps its unit.
-
-    Args:
-        confidence: Probability of the predicted class, shape ``(n,)``, in [0, 1].
-        correct: Whether that class was right, shape ``(n,)``, 0 or 1.
-        bins: Number of bins of equal mass; fewer where that would leave fewer than two rows in one.
-
-    Returns:
-        A gap in [0, 1]; 0 when sampling explains all of it. Below four rows there is no telling, and it is 0.
-
-    Raises:
-        Incompatible: As ``expected_calibration_error``.
-
-    Source:
-        Kumar, Liang & Ma (NeurIPS 2019), section 5, for the unbiased squares.
-
-    >>> debiased_calibration_error([0.8, 0.8, 0.8, 0.8, 0.8], [1, 1, 1, 1, 0])
-    0.0
-    >>> round(debiased_calibration_error([0.9] * 1000, [1, 0] * 500, bins=1), 4)
-    0.3997
-    """
-    p, hit = _checked_pairs(confidence, correct, bins)
-    edges = np.linspace(0, len(p), max(1, min(bins, len(p) // 2)) + 1).astype(np.int64)
-    order, rows = np.argsort(p, kind="stable"), np.diff(edges)
-    if rows.min() < 2:
-        return 0.0
-    rate = np.add.reduceat(hit[order], edges[:-1]) / rows
-    gap = np.abs(np.add.reduceat(p[order], edges[:-1]) / rows - rate)
-    squares = float((rows * gap**2).sum())
-    noise = float((rows * rate * (1 - rate) / (rows - 1)).sum())
-    if squares <= noise:
-        return 0.0
-    return _tidy(float((rows * gap).sum() / len(p)) * float(np.sqrt(1 - noise / squares)))
-
-
-def top_label(proba: Doubles, truth: npt.NDArray[np.int64]) -> tuple[Doubles, Doubles]:
-    """Give each row's confidence in its predicted class, and whether that class was right (0 or 1).
-
-    >>> top_label(np.array([[0.2, 0.8], [0.6, 0.4]]), np.array([1, 1]))
-    (array([0.8, 0.6]), array([1., 0.]))
-    """
-    return proba.max(axis=1), (proba.argmax(axis=1) == truth).astype(np.float64)
+        return cls(method, classes, parameters, compared)
 
 
 def _checked(scores: Any, y: Any, weights: Any) -> tuple[Doubles, npt.NDArray[np.int64], Doubles]:
@@ -229,30 +170,16 @@ def _every_class_present(truth: npt.NDArray[np.int64], k: int, method: str) -> N
         )
 
 
-def _checked_pairs(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: int) -> tuple[Doubles, Doubles]:
-    p, hit = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
-    if p.ndim != 1 or p.shape != hit.shape or len(p) == 0:
-        raise Incompatible(f"confidence and correct must be vectors of one length ≥ 1, got {p.shape} and {hit.shape}")
-    if bins < 1:
-        raise Incompatible(f"bins must be at least 1, got {bins}")
-    for what, values in (("confidence", p), ("correct", hit)):
-        if not ((values >= 0) & (values <= 1)).all():
-            raise Incompatible(f"{what} must lie in [0, 1], got {values.min()} to {values.max()}")
-    return p, hit
-
-
 def _normalised(powers: Doubles) -> Doubles:
     total = powers.sum(axis=1, keepdims=True)
     return np.asarray(powers / total)
 
 
-def _tidy(value: float) -> float:
-    return 0.0 if value < _TINY else value  # 0.8 − 4/5 is 1e-17 in doubles
-
-
-def _problem(method: Any, classes: int, parameters: Sequence[Doubles]) -> str | None:
-    if method not in get_args(Method):
-        return f"method {method!r} is unknown"
+def _problem(method: Any, classes: int, parameters: Sequence[Doubles], compared: Mapping[str, float]) -> str | None:
+    if method not in get_args(Method) or not set(compared) <= set(get_args(Method)):
+        return f"method {method!r} is unknown, or one of those it was compared with: {', '.join(compared)}"
+    if not np.isfinite(list(compared.values())).all():
+        return "a log loss is not finite"
     curves = 1 if classes == 2 else classes
     if classes < 2 or len(parameters) != {"none": 0, "temperature": 1}.get(method, curves):
         return f"{method} for {classes} classes with {len(parameters)} parameters"

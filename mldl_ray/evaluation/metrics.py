@@ -62,10 +62,14 @@ def _all() -> tuple[Metric, ...]:
     return (
         Metric("f1", c, _figures.f1, high=1, why_undefined=_no_positive),
         Metric("auroc", c, _figures.auroc, high=1, needs_proba=True, why_undefined=_one_class),
+        Metric("auprc", c, _figures.auprc, high=1, needs_proba=True, why_undefined=_one_class),
         Metric("logloss", c, _figures.logloss, higher_is_better=False, needs_proba=True),
         Metric("precision", c, _figures.precision, high=1),
         Metric("recall", c, _figures.recall, high=1, why_undefined=_no_positive),
         Metric("accuracy", c, _figures.accuracy, high=1),
+        Metric("balanced_accuracy", c, _figures.balanced_accuracy, high=1),
+        Metric("f1_macro", c, _figures.f1_macro, high=1),
+        Metric("f1_weighted", c, _figures.f1_weighted, high=1),
         Metric("brier", c, _figures.brier, higher_is_better=False, needs_proba=True, high=2),
         Metric("calibration", c, _figures.calibration, high=1, needs_proba=True),
         Metric("rmse", r, _figures.rmse, higher_is_better=False),
@@ -76,7 +80,8 @@ def _all() -> tuple[Metric, ...]:
 
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _all()}
-"""Every metric by name. f1, precision and recall are of the last of two classes, and averaged over more (macro)."""
+"""Every metric by name. f1, precision, recall, auroc and auprc are of the last of two classes, and averaged over more
+(macro); docs/evaluation.md defines each."""
 
 
 def metric_of(name: str) -> Metric:

@@ -9,13 +9,8 @@ import numpy as np
 import pytest
 
 from contracts.errors import Broken, Incompatible
-from mldl_ray.evaluation.calibration import (
-    Calibrator,
-    Method,
-    debiased_calibration_error,
-    expected_calibration_error,
-    top_label,
-)
+from mldl_ray.evaluation.calibration import Calibrator, Method
+from mldl_ray.evaluation.calibration_error import debiased_calibration_error, expected_calibration_error, top_label
 
 
 def overconfident(rows: int, classes: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:

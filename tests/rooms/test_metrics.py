@@ -16,7 +16,7 @@ from mldl_ray.evaluation import METRICS, score
 from mldl_ray.evaluation._bootstrap import MOST_ROWS, Resamples
 from mldl_ray.evaluation._figures import debiased_ece
 from mldl_ray.evaluation._rows import rows_of
-from mldl_ray.evaluation.calibration import debiased_calibration_error, expected_calibration_error, top_label
+from mldl_ray.evaluation.calibration_error import debiased_calibration_error, expected_calibration_error, top_label
 from mldl_ray.evaluation.metrics import metrics_of, value_of
 
 Reference = Callable[..., float]
