@@ -231,6 +231,12 @@ class DeploymentManager:
         return _deployment_of(receipt.documents)
 
     def _allowed(self, bundle: TrainedBundle, spec: DeploymentSpec, by: str) -> None:
+        if bundle.task == "generation":
+            raise Incompatible(
+                f"{bundle.model_key} {bundle.version} makes rows and answers none, so it cannot be deployed; ask it for "
+                "samples instead",
+                {"task": bundle.task},
+            )
         if spec.route != "single":
             raise Incompatible(
                 f"route {spec.route!r} is not served by this release; use 'single'", {"route": spec.route}

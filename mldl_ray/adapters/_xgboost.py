@@ -182,6 +182,8 @@ class XGBAdapter(BaseModelAdapter):
         booster = xgboost.Booster()
         try:
             data = bytearray(path.read_bytes())
+            if not data:
+                raise Broken(f"{path} is empty")  # xgboost would end the process
             booster.load_model(data)
             learner = json.loads(booster.save_config())["learner"]
             found = (learner["objective"]["name"], booster.num_features(), booster.num_boosted_rounds() > 0)
@@ -191,6 +193,9 @@ class XGBAdapter(BaseModelAdapter):
             raise Broken(f"{path} is not a readable booster: {str(error).splitlines()[0]}") from error
         if found != (self._objective()["objective"], self.encoder.width, True):
             raise Broken(f"{path} does not fit the adapter's task and columns (found {found})")
+        for number, tree in enumerate(_trees(booster)):
+            if objection := _objection(tree, self.encoder.width):
+                raise Broken(f"{path} holds a tree that is none (number {number}): {objection}")
         booster.set_param({"nthread": self.hyperparams["nthread"]})
         self._booster = booster
 
@@ -240,3 +245,23 @@ def _stump(tree: dict[str, Any], number: int) -> dict[str, Any]:
     cut |= {name: [] for name in cut if name.startswith("categories")}
     cut |= {"left_children": [-1], "right_children": [-1], "base_weights": [0.0], "split_conditions": [0.0]}
     return cut | {"id": number, "tree_param": tree["tree_param"] | {"num_nodes": "1", "num_deleted": "0"}}
+
+
+def _trees(booster: Any) -> list[dict[str, Any]]:
+    document = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]
+    trees: list[dict[str, Any]] = document.get("model", {}).get("trees", [])
+    return trees
+
+
+def _objection(tree: dict[str, Any], width: int) -> str | None:
+    """Say what is wrong with a tree that xgboost has parsed; it follows any child number that a file names."""
+    left, right, parents, features = (
+        np.array(tree[name], dtype=np.int64) for name in ("left_children", "right_children", "parents", "split_indices")
+    )
+    count, inner = len(left), np.flatnonzero(left != -1)
+    children = np.concatenate([left[inner], right[inner]])
+    if not ((children > 0) & (children < count)).all() or (right[left == -1] != -1).any():
+        return "a child is not among its nodes"
+    if len(np.unique(children)) != len(children) or (parents[children] != np.concatenate([inner, inner])).any():
+        return "a node has two parents, or another than it says"
+    return None if (features[inner] < width).all() else "it splits on a column that the encoder does not give"
