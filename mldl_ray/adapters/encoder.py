@@ -1,9 +1,12 @@
 """From a table to the matrix that a model learns from: the part that no hyperparameter changes, fitted once per fold.
 
-Two styles. ``scaled`` (linear and distance models, double precision): missing numbers take the median, numbers are
+Three styles. ``scaled`` (linear and distance models, double precision): missing numbers take the median, numbers are
 centred and scaled to unit deviation. ``plain`` (trees, single precision): numbers are left as they are and missing
-stays NaN, because a scaled single-precision number can fall on the other side of a split. Both: one column per known
-category (none set for one never seen), and times are counted from the middle of the training rows, so that single
+stays NaN, because a scaled single-precision number can fall on the other side of a split. ``sequence`` (recurrent and
+attention networks, single precision): one block per step, as many as the longest training series has, padded with NaN
+at the end; of longer ones the latest steps are read. In a block: the series' values at that step, centred and scaled,
+missing ones at their mean, 0; then the other columns as ``scaled`` has them, the same at each step. All: one column per
+known category (none set for one never seen), and times are counted from the middle of the training rows, so that single
 precision keeps their seconds. Columns without any value in training are left out.
 
 It is data and arithmetic, no more, so that a server can repeat it value by value, bit for bit (``serving_form``).
@@ -21,12 +24,14 @@ import pyarrow as pa
 
 from contracts.errors import Broken, Incompatible
 from mldl_ray.adapters.schema import Column, InputSchema
+from mldl_ray.adapters.sequences import SeriesScale, steps_of
 from mldl_ray.adapters.table import codes, numbers, to_table
 
-Style = Literal["scaled", "plain"]
+Style = Literal["scaled", "plain", "sequence"]
 Matrix = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
 
+_STYLES = ("scaled", "plain", "sequence")
 _ORDER = ("numeric", "boolean", "datetime")
 
 
@@ -34,6 +39,7 @@ _ORDER = ("numeric", "boolean", "datetime")
 class Encoder:
     """Fitted preprocessing. Matrix columns: numbers, booleans, times, then one block per categorical column.
 
+    With series those columns come once per step, after the series' own; ``series`` says how many steps there are.
     ``fill``, ``shift`` and ``scale`` have one entry per number column; ``centre``, the mean of each matrix column in
     training, is what an explanation compares a row with.
     """
@@ -44,13 +50,15 @@ class Encoder:
     shift: Doubles
     scale: Doubles
     centre: Doubles
+    series: SeriesScale | None = None
 
     @classmethod
     def fit(cls, X: Any, style: Style) -> Self:
         """Learn fills, scales and categories from training rows.
 
         Raises:
-            Incompatible: No rows, or no column with a value.
+            Incompatible: No rows, or no column with a value; series and a style that does not read them, or none and
+                one that does.
         """
         table = to_table(X)
         if table.num_rows == 0:
@@ -58,17 +66,24 @@ class Encoder:
         schema = InputSchema.of(table)
         if all(column.empty for column in schema.columns):
             raise Incompatible("every feature column is empty: all values are missing")
+        _check_series(schema, style)
         raw = [(column, numbers(column, table.column(column.name))) for column in _numbers_of(schema)]
         fitted = np.array([_centre_and_scale(column, values, style) for column, values in raw]).reshape(-1, 3)
         fill, shift, scale = fitted.T.copy()
-        bare = cls(schema, style, fill, shift, scale, centre=np.zeros(0))
+        series = SeriesScale.fit(*steps_of(_series_of(schema), table)) if style == "sequence" else None
+        bare = cls(schema, style, fill, shift, scale, np.zeros(0), series)
         centre = np.nan_to_num(np.nanmean(bare.transform(table), axis=0, dtype=np.float64))
-        return cls(schema, style, fill, shift, scale, centre)
+        return cls(schema, style, fill, shift, scale, centre, series)
 
     @cached_property
     def numbers(self) -> tuple[Column, ...]:
         """List the columns that fill the left of the matrix, one each."""
         return _numbers_of(self.schema)
+
+    @cached_property
+    def sequences(self) -> tuple[Column, ...]:
+        """List the columns that hold series, in the order of their values within a step."""
+        return _series_of(self.schema)
 
     @cached_property
     def blocks(self) -> tuple[tuple[Column, int], ...]:
@@ -81,9 +96,19 @@ class Encoder:
         return tuple(found)
 
     @cached_property
+    def flat_width(self) -> int:
+        """Count the matrix columns that are not of series."""
+        return len(self.numbers) + sum(block_width(column) for column, _ in self.blocks)
+
+    @property
+    def step_width(self) -> int:
+        """Count the matrix columns of one step."""
+        return len(self.sequences) + self.flat_width
+
+    @property
     def width(self) -> int:
         """Count the matrix columns."""
-        return len(self.numbers) + sum(block_width(column) for column, _ in self.blocks)
+        return self.flat_width if self.series is None else self.series.steps * self.step_width
 
     @cached_property
     def owners(self) -> npt.NDArray[np.int64]:
@@ -92,6 +117,8 @@ class Encoder:
         owners = [place[column.name] for column in self.numbers]
         for column, _ in self.blocks:
             owners += [place[column.name]] * block_width(column)
+        if self.series is not None:
+            owners = [*(place[column.name] for column in self.sequences), *owners] * self.series.steps
         return np.array(owners, dtype=np.int64)
 
     @property
@@ -103,7 +130,7 @@ class Encoder:
         """Encode rows.
 
         Returns:
-            Shape ``(rows, width)``; float64 when scaled, float32 when plain. NaN only when plain.
+            Shape ``(rows, width)``; float64 when scaled, else float32. NaN only when plain, and after a series' end.
 
         Raises:
             Incompatible: The columns are not those of the schema, or hold values of another kind.
@@ -113,17 +140,21 @@ class Encoder:
         left = np.empty((table.num_rows, len(self.numbers)))
         for i, column in enumerate(self.numbers):
             left[:, i] = numbers(column, table.column(column.name))
-        matrix = np.zeros((table.num_rows, self.width), dtype=self.dtype)
+        matrix = self.blank(table.num_rows)
         matrix[:, : len(self.numbers)] = self.standardise(left)
         for column, offset in self.blocks:
             positions = codes(column, table.column(column.name))
             rows = np.flatnonzero(positions >= 0)
             matrix[rows, offset + positions[rows]] = 1
-        return matrix
+        return matrix if self.series is None else self.series.unroll(matrix, *steps_of(self.sequences, table))
+
+    def blank(self, rows: int) -> Matrix:
+        """Make the matrix of the columns that are not of series, all zero; shape ``(rows, flat_width)``."""
+        return np.zeros((rows, self.flat_width), dtype=np.float64 if self.series is not None else self.dtype)
 
     def standardise(self, left: Doubles) -> Doubles:
         """Fill, centre and scale the number columns, in place; shape ``(rows, len(numbers))``."""
-        if self.style == "scaled":
+        if self.style != "plain":
             rows, columns = np.nonzero(np.isnan(left))
             left[rows, columns] = self.fill[columns]
         left -= self.shift
@@ -132,7 +163,7 @@ class Encoder:
 
     def to_json(self) -> dict[str, Any]:
         """Give everything as JSON values; doubles survive exactly."""
-        return {
+        document = {
             "style": self.style,
             "schema": self.schema.to_json(),
             "fill": [None if np.isnan(value) else value for value in self.fill.tolist()],
@@ -140,6 +171,7 @@ class Encoder:
             "scale": self.scale.tolist(),
             "centre": self.centre.tolist(),
         }
+        return document if self.series is None else document | {"series": self.series.to_json()}
 
     @classmethod
     def from_json(cls, document: Any) -> Self:
@@ -155,10 +187,14 @@ class Encoder:
             shift, scale, centre = (np.array(document[k], dtype=np.float64) for k in ("shift", "scale", "centre"))
         except (KeyError, TypeError, ValueError) as error:
             raise Broken(f"the stored encoder is damaged: {type(error).__name__}: {error}") from error
-        encoder = cls(schema, style, fill, shift, scale, centre)
+        if style not in _STYLES:
+            raise Broken(f"the stored encoder has style {style!r}; this release knows {', '.join(_STYLES)}")
+        own = len(_series_of(schema))
+        series = SeriesScale.from_json(document.get("series"), own) if style == "sequence" else None
+        encoder = cls(schema, style, fill, shift, scale, centre, series)
         lengths = {len(fill), len(shift), len(scale)}
         finite = np.isfinite(shift).all() and np.isfinite(scale).all() and scale.all()
-        if style not in ("scaled", "plain") or lengths != {len(encoder.numbers)} or not finite:
+        if lengths != {len(encoder.numbers)} or not finite or (own and series is None):
             raise Broken("the stored encoder does not fit its schema")
         if len(centre) != encoder.width:
             raise Broken("the stored encoder does not fit its schema")
@@ -176,6 +212,26 @@ def block_width(column: Column) -> int:
 
 def _numbers_of(schema: InputSchema) -> tuple[Column, ...]:
     return tuple(column for kind in _ORDER for column in schema.columns if column.kind == kind and not column.empty)
+
+
+def _series_of(schema: InputSchema) -> tuple[Column, ...]:
+    return tuple(column for column in schema.columns if column.kind == "sequence" and not column.empty)
+
+
+def _check_series(schema: InputSchema, style: Style) -> None:
+    names = [column.name for column in schema.columns if column.kind == "sequence"]
+    if names and style != "sequence":
+        raise Incompatible(
+            f"column {names[0]!r} holds a series in each row, and this family takes one value per column; use lstm, "
+            "rnn or transformer, or replace the series by figures about it",
+            {"columns": names[:100]},
+        )
+    if style == "sequence" and not _series_of(schema):
+        raise Incompatible(
+            "this family learns from series, and no column holds any: give columns with a list of numbers in each row "
+            "(mldl_ray.adapters.sequences.series_table makes them from one row per step), or use another family",
+            {"columns": list(schema.names[:100])},
+        )
 
 
 def _centre_and_scale(column: Column, values: Doubles, style: Style) -> tuple[float, float, float]:
@@ -202,6 +258,7 @@ def table_of(schema: InputSchema, rows: list[list[Any]]) -> pa.Table:
         "boolean": pa.bool_(),
         "categorical": pa.string(),
         "datetime": pa.timestamp("us", "UTC"),
+        "sequence": pa.list_(pa.float64()),
     }
     arrays = []
     for i, column in enumerate(schema.columns):
@@ -211,5 +268,7 @@ def table_of(schema: InputSchema, rows: list[list[Any]]) -> pa.Table:
             continue
         if column.kind == "numeric":
             values = [None if value is None else float(value) for value in values]
+        if column.kind == "sequence":
+            values = [value and [None if step is None else float(step) for step in value] for value in values]
         arrays.append(pa.array(values, types[column.kind]))
     return pa.Table.from_arrays(arrays, names=list(schema.names))

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from contracts.errors import Broken, Incompatible
 from contracts.specs import Words
 
-Kind = Literal["numeric", "categorical", "boolean", "datetime"]
+Kind = Literal["numeric", "categorical", "boolean", "datetime", "sequence"]
 
 MOST_CATEGORIES = 255
 """Known categories of one column at most, the most frequent ones; a rarer value counts as one never seen."""
@@ -123,25 +123,37 @@ def kind_of(name: str, kind: pa.DataType) -> Kind:
     """Tell the kind of an Arrow type.
 
     Raises:
-        Incompatible: Lists, structs, bytes, durations…: nothing that a column model takes.
+        Incompatible: Structs, bytes, durations, lists of anything but numbers…: nothing that a model takes.
 
-    >>> kind_of("day", pa.date32())
-    'datetime'
+    >>> kind_of("day", pa.date32()), kind_of("pulse", pa.list_(pa.int64()))
+    ('datetime', 'sequence')
     """
     if pa.types.is_dictionary(kind):
         return kind_of(name, kind.value_type)
     if pa.types.is_boolean(kind):
         return "boolean"
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
+    if _numeric(kind):
         return "numeric"
+    if _list(kind) and _numeric(kind.value_type):
+        return "sequence"
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return "categorical"
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return "datetime"
     raise Incompatible(
-        f"column {name!r} has type {kind}; expected numbers, strings, booleans or dates: convert or drop it",
+        f"column {name!r} has type {kind}; expected numbers, strings, booleans, dates or lists of numbers: "
+        "convert or drop it",
         {"column": name, "type": str(kind)},
     )
+
+
+def _numeric(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind))
+
+
+def _list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -152,6 +164,8 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _describe(name: str, column: pa.ChunkedArray) -> Column:
     kind = kind_of(name, column.type)
     column = plain(column)
+    if kind == "sequence":
+        return _describe_series(name, column)
     missing = column.null_count
     if pa.types.is_floating(column.type):
         missing += pc.sum(pc.is_nan(column)).as_py() or 0
@@ -162,6 +176,15 @@ def _describe(name: str, column: pa.ChunkedArray) -> Column:
     ranked = sorted(counts, key=lambda entry: (-entry[0], entry[1]))
     known = tuple(sorted(value for _, value in ranked[:MOST_CATEGORIES]))
     return Column(name=name, kind=kind, nullable=missing > 0, categories=known, distinct=len(counts), empty=empty)
+
+
+def _describe_series(name: str, column: pa.ChunkedArray) -> Column:
+    steps = pc.list_flatten(column)
+    gaps = steps.null_count
+    if pa.types.is_floating(steps.type):
+        gaps += pc.sum(pc.is_nan(steps)).as_py() or 0
+    absent = len(column) - (pc.sum(pc.greater(pc.list_value_length(column), 0)).as_py() or 0)
+    return Column(name=name, kind="sequence", nullable=gaps + absent > 0, empty=gaps == len(steps))
 
 
 def _check_kind(expected: Column, column: pa.ChunkedArray) -> None:

@@ -88,18 +88,33 @@ def sample_rows(schema: InputSchema, sample: pa.Table) -> list[list[Any]]:
 
 
 def hostile_rows(schema: InputSchema, sample: pa.Table) -> Iterator[list[Any]]:
-    """Make rows that break careless forms: missing and unseen values, extremes, signed zeros, huge integers."""
+    """Make rows that break careless forms: missing and unseen values, extremes, signed zeros, huge integers.
+
+    Series of a row have one length: alone each keeps that of the usual row; together they are short, long and absent.
+    """
     usual = sample_rows(schema, sample.slice(0, 1))[0] if sample.num_rows else [None] * len(schema.columns)
-    hostile = [list(_hostile(column)) for column in schema.columns]
+    length = max([len(value) for value in usual if isinstance(value, list)], default=0) or 3
+    hostile = [list(_hostile(column, length)) for column in schema.columns]
     yield [None] * len(schema.columns)
     for i, values in enumerate(hostile):
         for value in (None, *values):
             yield [*usual[:i], value, *usual[i + 1 :]]
     for turn in range(max(map(len, hostile))):
         yield [values[turn % len(values)] for values in hostile]
+    if any(column.kind == "sequence" for column in schema.columns):
+        for steps in (0, 1, 2, length + 1, 10 * length + 100):
+            series = _series(steps)
+            yield [series if column.kind == "sequence" else usual[i] for i, column in enumerate(schema.columns)]
 
 
-def _hostile(column: Column) -> tuple[Any, ...]:
+def _series(steps: int) -> list[Any]:
+    """Make a series of extremes and gaps."""
+    return [(None, *_NUMBERS)[step % (len(_NUMBERS) + 1)] for step in range(steps)]
+
+
+def _hostile(column: Column, steps: int) -> tuple[Any, ...]:
+    if column.kind == "sequence":
+        return (_series(steps), [], [None] * steps, *([number] * steps for number in _NUMBERS))
     if column.kind == "numeric":
         return _NUMBERS
     if column.kind == "boolean":
@@ -115,6 +130,8 @@ def _plain(column: Column, value: Any) -> Any:
         return None
     if column.kind == "boolean":
         return bool(value)
+    if column.kind == "sequence":
+        return [None if step is None or math.isnan(step) else float(step) for step in value]
     return float(value) if column.kind == "numeric" and not isinstance(value, int) else value
 
 

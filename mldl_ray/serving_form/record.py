@@ -7,6 +7,8 @@ of the wrong type is refused with its row, its column and what was expected. The
 - boolean: true, false, 1 or 0.
 - categorical: a string. One never seen in training is a value like any other: no category is set.
 - datetime: an ISO 8601 string, a ``datetime`` or a ``date``; without a zone it is UTC.
+- sequence: a list of numbers, nulls among them where a step is missing; all lists of a row have one length, and an
+  empty one is missing.
 - missing: null, anywhere.
 """
 
@@ -19,10 +21,12 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from contracts.errors import Incompatible
 from mldl_ray.adapters.encoder import Encoder, Matrix
 from mldl_ray.adapters.schema import Column, unfit
+from mldl_ray.adapters.sequences import row_lengths
 from mldl_ray.adapters.table import LARGEST
 
 Row = Sequence[Any]
@@ -32,6 +36,7 @@ _EXPECTED = {
     "boolean": "true or false, or null when missing",
     "categorical": "a string, or null when missing",
     "datetime": "an ISO 8601 time such as 2024-03-15T14:30:22Z, or null when missing",
+    "sequence": "a list of finite numbers, one per step and null for a missing one",
 }
 
 
@@ -50,6 +55,7 @@ class RecordEncoder:
             if column.kind != "numeric"
         ]
         self._blocks = [(place[column.name], *_positions(column, offset)) for column, offset in encoder.blocks]
+        self._series = [(place[column.name], column) for column in encoder.sequences]
         self._from_record = _picker(self.names)
         self._numbers_of = _picker([i for i, _ in self._numeric])
 
@@ -82,7 +88,7 @@ class RecordEncoder:
             Incompatible: A value of the wrong type; the message names row, column, value and what was expected.
         """
         left = np.empty((len(rows), len(self._encoder.numbers)))
-        matrix = np.zeros((len(rows), self._encoder.width), dtype=self._encoder.dtype)
+        matrix = self._encoder.blank(len(rows))
         count = len(self._numeric)
         for i, row in enumerate(rows):
             if count:
@@ -101,7 +107,22 @@ class RecordEncoder:
                     raise _wrong(i, column, value)
         if left.shape[1]:
             matrix[:, : left.shape[1]] = self._encoder.standardise(left)
-        return matrix
+        series = self._encoder.series
+        return matrix if series is None else series.unroll(matrix, *self._steps(rows))
+
+    def _steps(self, rows: Sequence[Row]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Give what ``sequences.steps_of`` gives for a table."""
+        read = [[_steps(i, column, row[place]) for place, column in self._series] for i, row in enumerate(rows)]
+        counts = np.array([[len(steps) for steps in series] for series in read], dtype=np.int64)
+        lengths = row_lengths([column.name for _, column in self._series], counts)
+        values = np.full((int(lengths.sum()), len(self._series)), np.nan)
+        start = 0
+        for series, length in zip(read, lengths.tolist(), strict=True):
+            for i, steps in enumerate(series):
+                if steps:
+                    values[start : start + length, i] = steps
+            start += length
+        return values, lengths
 
     def _row_of_record(self, i: int, record: dict[str, Any]) -> Row:
         if len(record) == len(self.names):
@@ -126,11 +147,30 @@ class RecordEncoder:
     def _numbers(self, i: int, row: Row) -> Row:
         """Give the numeric values; the common case is four passes in C over a short tuple."""
         values = self._numbers_of(row)
-        if _PLAIN.issuperset(map(type, values)) and min(values) >= -LARGEST and max(values) <= LARGEST:
-            total = sum(values)
-            if total == total:  # noqa: PLR0124  # not so when any is NaN
-                return values
+        if _all_plain(values):
+            return values
         return [_number(i, column, row[place]) for place, column in self._numeric]
+
+
+def _all_plain(values: Row) -> bool:
+    """Say whether all values are floats and integers within range; there must be one."""
+    if _PLAIN.issuperset(map(type, values)) and min(values) >= -LARGEST and max(values) <= LARGEST:
+        total = sum(values)
+        return bool(total == total)  # noqa: PLR0124  # not so when any is NaN
+    return False
+
+
+def _steps(i: int, column: Column, value: Any) -> Row:
+    """Read a series; empty when it is missing."""
+    if value is None:
+        return ()
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        value = value.tolist()
+    if not isinstance(value, list | tuple):
+        raise _wrong(i, column, value)
+    if not value or _all_plain(value):
+        return value
+    return [_number(i, column, step, f" in step {at}") for at, step in enumerate(value)]
 
 
 def _picker(keys: Sequence[Any]) -> Callable[[Any], Row]:
@@ -146,7 +186,7 @@ def _positions(column: Column, offset: int) -> tuple[Column, dict[str | None, in
     return column, positions
 
 
-def _number(i: int, column: Column, value: Any) -> float:
+def _number(i: int, column: Column, value: Any, where: str = "") -> float:
     if value is None:
         return math.nan
     if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
@@ -156,7 +196,7 @@ def _number(i: int, column: Column, value: Any) -> float:
             number = LARGEST if value > 0 else -LARGEST
         if math.isfinite(number):
             return max(-LARGEST, min(LARGEST, number))
-    raise _wrong(i, column, value)
+    raise _wrong(i, column, value, where)
 
 
 def _flag(i: int, column: Column, value: Any) -> float:
@@ -192,9 +232,9 @@ def seconds(value: str | date | datetime) -> float:
     return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) / 1e6
 
 
-def _wrong(i: int, column: Column, value: Any) -> Incompatible:
+def _wrong(i: int, column: Column, value: Any, where: str = "") -> Incompatible:
     return Incompatible(
-        f"row {i}: column {column.name!r} is {_shown(value)}; expected {_EXPECTED[column.kind]}",
+        f"row {i}: column {column.name!r} is {_shown(value)}{where}; expected {_EXPECTED[column.kind]}",
         {"row": i, "column": column.name, "expected": column.kind},
     )
 
