@@ -1,7 +1,8 @@
 """Whether a model treats groups of people alike: rates per group, and the largest differences between groups.
 
-Measured with fairlearn's ``MetricFrame``. A group, and a rate, needs ``LEAST_ROWS`` rows beneath it: smaller ones are
-named and left out, because a rate over a dozen rows says nothing. What difference is tolerable is not decided here.
+Measured with fairlearn's ``MetricFrame``; uncertainty is in ``_groups``. A group, and a rate, needs ``LEAST_ROWS`` rows
+beneath it: smaller ones are named as insufficient, because a rate over a dozen rows says nothing, and never count as
+passed. What difference is tolerable is not decided here.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from contracts.records import Fairness
+from contracts.records import Fairness, Interval
 from mldl_ray.adapters import target
+from mldl_ray.evaluation._groups import class_differences, mean_intervals, share_intervals, target_unit
 from mldl_ray.evaluation._rows import Rows
 
 Doubles = npt.NDArray[np.float64]
@@ -26,12 +28,12 @@ Delta = Callable[[npt.NDArray[np.int64], Doubles], Doubles]
 LEAST_ROWS = 30
 MISSING = "(missing)"
 CROSSED = 4
-"""Of so many first sensitive columns every pair is looked at too."""
+"""Of so many first sensitive columns every intersection is looked at too; of more also that of all of them."""
 _AS_THEY_ARE = 12  # a numeric column with more values than this is cut at its quartiles
 
 
 class Column(NamedTuple):
-    """One sensitive column, or a pair of them: the group of each row, and which groups have rows enough."""
+    """One sensitive column, or an intersection of them: the group of each row, and which groups have rows enough."""
 
     name: str
     group: Groups
@@ -39,65 +41,136 @@ class Column(NamedTuple):
     small: dict[str, int]
 
 
-def fairness_of(rows: Rows, sensitive: Mapping[str, Any], *, selected: str | None = None) -> Fairness:
+def fairness_of(
+    rows: Rows, sensitive: Mapping[str, Any], *, selected: str | None = None, classes: Sequence[str] = ()
+) -> Fairness:
     """Compare the groups of every sensitive column.
 
-    Classification: a row is *selected* when the last class is its most probable one, of two classes or more.
-    ``delta`` is the largest difference in selection rate between two groups of one column; ``equalized_odds`` the
-    largest in true or false positive rate, likewise for the last class. Regression: ``delta`` is the largest difference
-    in mean prediction, in standard deviations of the target; there are no odds.
+    Classification: a row is *selected* when the last class is its most probable one. ``delta`` is the largest
+    difference in selection rate between two groups of one column (demographic parity); ``equalized_odds`` the largest
+    in true or false positive rate. With more than two classes each is looked at as the selected one in turn
+    (``by_class``), and both figures are of the worst; the rates of ``by_group`` and ``by_column`` stay the last's.
+    Regression: ``delta`` is the largest difference in mean prediction, in standard deviations of the target; there are
+    no odds. ``error_delta`` is the largest difference in error rate, or in mean absolute error in the same unit.
 
-    Pairs of columns are in ``by_group`` and ``by_column`` as ``sex × race``; ``delta`` is over single columns.
+    Intersections are in ``by_group`` and ``by_column`` as ``sex × race``; ``delta`` is over single columns and
+    ``intersectional_delta`` over the others.
 
     Args:
         rows: Judged rows of a classification or regression task; weights count.
         sensitive: Column name → group of each row; missing values are a group of their own.
         selected: Name of the last class.
+        classes: Names of all classes, in order; their positions when absent.
 
     Raises:
         Incompatible: A column does not have one entry per row.
     """
     columns = [_sized(name, group) for name, group in named_groups(sensitive, len(rows.mass)).items()]
-    compare = _compare_classes if rows.said.ndim == 2 else _compare_values
-    by_group, by_column, left_out = {}, {}, {}
+    classify = rows.said.ndim == 2
+    compare = _compare_classes if classify else _compare_values
+    by_group, by_column, left_out, intervals = {}, {}, {}, {}
     for column in columns:
         notes = [_too_small(column)] if column.small else []
         if len(column.judged) < 2:
             notes.append(f"fewer than two groups of {LEAST_ROWS} rows or more: nothing to compare")
         else:
             by_group[column.name], by_column[column.name] = compare(rows, column, notes)
+            intervals[column.name] = _sure(rows, column, by_group[column.name])
         if notes:
             left_out[column.name] = "; ".join(notes)
     single = [name for name in sensitive if name in by_column]
-    return Fairness(
-        delta=_largest(by_column, single, "mean_prediction" if rows.said.ndim == 1 else "selection_rate"),
+    rate, error = ("selection_rate", "error_rate") if classify else ("mean_prediction", "mean_absolute_error")
+    found = Fairness(
+        delta=_largest(by_column, single, rate),
         equalized_odds=_largest(by_column, single, "true_positive_rate", "false_positive_rate"),
+        error_delta=_largest(by_column, single, error),
+        intersectional_delta=_largest(by_column, [name for name in by_column if name not in single], rate),
         groups=tuple(single),
         by_group=by_group,
         by_column=by_column,
         selected=selected,
         left_out=left_out,
+        intervals=intervals,
+        insufficient={column.name: column.small for column in columns if column.small},
     )
+    if not classify or rows.said.shape[1] == 2 or not single:
+        return found
+    return _worst_of(rows, [column for column in columns if column.name in single], found, classes)
+
+
+def _worst_of(rows: Rows, columns: Sequence[Column], found: Fairness, classes: Sequence[str]) -> Fairness:
+    names = list(classes) or [str(place) for place in range(rows.said.shape[1])]
+    sides = [(column.group, column.judged) for column in columns]
+    by_class = {name: class_differences(rows, sides, place, LEAST_ROWS) for place, name in enumerate(names)}
+    worst = max(by_class, key=lambda name: by_class[name]["selection_rate"])
+    odds = [v for facts in by_class.values() for rate, v in facts.items() if rate.endswith("positive_rate")]
+    return found.model_copy(
+        update={
+            "by_class": by_class,
+            "worst_class": worst,
+            "delta": by_class[worst]["selection_rate"],
+            "equalized_odds": max(odds, default=None),
+        }
+    )
+
+
+def _sure(rows: Rows, column: Column, groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, Interval]]:
+    measured = {label: [rate for rate in facts if rate != "rows"] for label, facts in groups.items()}
+    give = share_intervals if rows.said.ndim == 2 else mean_intervals
+    return {label: give(rows, column.group == label, rates) for label, rates in measured.items()}
 
 
 def delta_over(rows: Rows, sensitive: Mapping[str, Any], measured: Sequence[str]) -> Delta:
     """Make ``delta`` a figure of many weightings at once, for the bootstrap: of rows and their mass, ``(b,)``."""
-    groups = named_groups({name: sensitive[name] for name in measured}, len(rows.mass), pairs=False)
-    sides = []
-    for name, group in groups.items():
-        judged = _sized(name, group).judged
-        sides.append(group[:, None] == np.array(judged))
-    values = rows.said.argmax(axis=1) == rows.said.shape[1] - 1 if rows.said.ndim == 2 else rows.said / _unit(rows)
+    sides = _sides(rows, sensitive, measured)
+    if rows.said.ndim == 1:
+        shown = [rows.said / target_unit(rows)]
+    else:
+        k = rows.said.shape[1]
+        shown = [rows.said.argmax(axis=1) == place for place in (range(k) if k > 2 else [k - 1])]
 
     def delta(kept: npt.NDArray[np.int64], mass: Doubles) -> Doubles:
-        rates = [mass @ (values[kept, None] * side[kept]) / (mass @ side[kept]) for side in sides]
-        return np.asarray(np.max([np.ptp(rate, axis=1) for rate in rates], axis=0))
+        whole = [mass @ side[kept] for side in sides]
+        gaps = [
+            np.ptp(mass @ (values[kept, None] * side[kept]) / size, axis=1)
+            for values in shown
+            for side, size in zip(sides, whole, strict=True)
+        ]
+        return np.asarray(np.max(gaps, axis=0))
 
     return delta
 
 
+def odds_over(rows: Rows, sensitive: Mapping[str, Any], measured: Sequence[str]) -> Delta:
+    """Make ``equalized_odds`` a figure of many weightings at once; groups with rows enough beneath a rate count."""
+    sides, k = _sides(rows, sensitive, measured), rows.said.shape[1]
+    said, cells = rows.said.argmax(axis=1), []
+    for place in range(k) if k > 2 else [k - 1]:
+        for beneath in (rows.truth == place, rows.truth != place):
+            for side in sides:
+                within = side & beneath[:, None]
+                within = within[:, within.sum(axis=0) >= LEAST_ROWS]
+                if within.shape[1] > 1:
+                    cells.append((within, said == place))
+
+    def odds(kept: npt.NDArray[np.int64], mass: Doubles) -> Doubles:
+        gaps = [np.zeros(len(mass))]
+        for within, chosen in cells:
+            with np.errstate(invalid="ignore"):  # a resample without a group's rows: NaN, which is not counted
+                rates = mass @ (within[kept] & chosen[kept, None]) / (mass @ within[kept])
+            gaps.append(np.ptp(rates, axis=1))
+        return np.asarray(np.max(gaps, axis=0))
+
+    return odds
+
+
+def _sides(rows: Rows, sensitive: Mapping[str, Any], measured: Sequence[str]) -> list[npt.NDArray[np.bool_]]:
+    groups = named_groups({name: sensitive[name] for name in measured}, len(rows.mass), pairs=False)
+    return [group[:, None] == np.array(_sized(name, group).judged) for name, group in groups.items()]
+
+
 def named_groups(sensitive: Mapping[str, Any], rows: int, *, pairs: bool = True) -> dict[str, Groups]:
-    """Name the group of every row, per column and per pair of the first ``CROSSED`` columns.
+    """Name the group of every row, per column and per intersection of the first ``CROSSED`` columns (``pairs``).
 
     Numbers with many values are cut at their quartiles.
 
@@ -110,9 +183,13 @@ def named_groups(sensitive: Mapping[str, Any], rows: int, *, pairs: bool = True)
     named = {name: _named(name, values, rows) for name, values in sensitive.items()}
     if not pairs:
         return named
-    crossed = combinations(list(named)[:CROSSED], 2)
+    first = list(named)[:CROSSED]
+    sets = [each for size in range(2, len(first) + 1) for each in combinations(first, size)]
+    if len(named) > CROSSED:
+        sets.append(tuple(named))
     return named | {
-        f"{a} × {b}": np.array([f"{x} × {y}" for x, y in zip(named[a], named[b], strict=True)]) for a, b in crossed
+        " × ".join(each): np.array([" × ".join(row) for row in zip(*(named[name] for name in each), strict=True)])
+        for each in sets
     }
 
 
@@ -191,7 +268,7 @@ def _compare_values(rows: Rows, column: Column, notes: list[str]) -> tuple[dict[
     table = _by_group({"mean_prediction": mean_prediction, "mean_absolute_error": mean_absolute_error}, frame)
     errors = frame.assign(said=frame["said"] - frame["truth"])
     table["mean_error"] = _by_group({"mean_error": mean_prediction}, errors)["mean_error"]
-    unit = _unit(rows)
+    unit = target_unit(rows)
     if unit == 0:
         notes.append("the target has one value only, so differences have no unit")
         return _described(table, column), {}
@@ -232,8 +309,3 @@ def _differences(table: pd.DataFrame) -> dict[str, float]:
 def _largest(by_column: dict[str, dict[str, float]], columns: Sequence[str], *rates: str) -> float | None:
     found = [by_column[name][rate] for name in columns for rate in rates if rate in by_column[name]]
     return max(found) if found else None
-
-
-def _unit(rows: Rows) -> float:
-    mean = np.average(rows.truth, weights=rows.mass)
-    return float(np.sqrt(np.average((rows.truth - mean) ** 2, weights=rows.mass)))
