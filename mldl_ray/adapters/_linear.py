@@ -10,27 +10,17 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from contracts.errors import Broken
 from contracts.specs import EarlyStopping, SearchDimension
+from mldl_ray.adapters.arrays import read_arrays, write_arrays
 from mldl_ray.adapters.base import BaseModelAdapter, Capabilities
 from mldl_ray.adapters.encoder import Matrix
-from mldl_ray.adapters.files import read_estimator, write_estimator
 from mldl_ray.adapters.graphs import linear_graph
 from mldl_ray.adapters.hyperparams import Hyperparam
 from mldl_ray.adapters.links import Doubles
 
 log = logging.getLogger(__name__)
 
-FILE = "model.skops"
-TRUSTED = frozenset(
-    {
-        "builtins.dict",
-        "builtins.list",
-        "builtins.str",
-        "numpy.ndarray",
-        "sklearn.linear_model._logistic.LogisticRegression",
-    }
-)
+FILE = "model.npz"
 _NEWTON_WIDTH = 200  # Newton solves a width² system per step: far fewer steps than lbfgs, but cubic in the width
 
 
@@ -68,9 +58,11 @@ class LogisticRegressionAdapter(BaseModelAdapter):
             warnings.simplefilter("ignore")
             for category in (ConvergenceWarning, LinAlgWarning):
                 warnings.simplefilter("always", category)
-            self._model = LogisticRegression(**settings, random_state=self.seed).fit(M, answers, sample_weight=weights)
+            model = LogisticRegression(**settings, random_state=self.seed).fit(M, answers, sample_weight=weights)
         for warning in caught:
             log.warning("lr of %s: %s", self.model_key, str(warning.message).splitlines()[0])
+        intercept = np.zeros(self.outputs) + model.intercept_  # a plain 0.0 when none is fitted
+        self._coef, self._intercept = np.asarray(model.coef_, dtype=np.float64), intercept
 
     def _solver(self, width: int) -> str:
         """Choose by penalty and width: only saga knows l1, and Newton is the fastest while its system is small."""
@@ -81,27 +73,21 @@ class LogisticRegressionAdapter(BaseModelAdapter):
         return "newton-cholesky" if width * self.outputs <= _NEWTON_WIDTH else "lbfgs"
 
     def _raw(self, M: Matrix) -> Doubles:
-        return np.asarray(M @ self._model.coef_.T + self._model.intercept_)
+        return np.asarray(M @ self._coef.T + self._intercept)
 
     def _contributions(self, M: Matrix) -> tuple[Doubles, Doubles]:
         """Exact: a linear margin is a sum; each term is taken against its mean in training."""
-        coef, centre = self._model.coef_, self.encoder.centre
-        return (M - centre)[:, :, None] * coef.T[None], coef @ centre + self._model.intercept_
+        coef, centre = self._coef, self.encoder.centre
+        return (M - centre)[:, :, None] * coef.T[None], coef @ centre + self._intercept
 
     def _save(self, folder: Path) -> None:
-        write_estimator(folder / FILE, self._model)
+        write_arrays(folder / FILE, coef=self._coef, intercept=self._intercept)
 
     def _load(self, folder: Path) -> None:
-        from sklearn.linear_model import LogisticRegression  # noqa: PLC0415  # as above
-
-        model = read_estimator(folder / FILE, LogisticRegression, TRUSTED)
-        for name, shape in (("coef_", (self.outputs, self.encoder.width)), ("intercept_", (self.outputs,))):
-            array = getattr(model, name, None)
-            fits = isinstance(array, np.ndarray) and array.dtype == np.float64 and array.shape == shape
-            if not fits or not np.isfinite(np.asarray(array)).all():
-                raise Broken(f"{folder / FILE} does not fit the adapter's columns and classes")
-        self._model = model
+        shapes = {"coef": (self.outputs, self.encoder.width), "intercept": (self.outputs,)}
+        found = read_arrays(folder / FILE, {name: (np.float64, shape) for name, shape in shapes.items()})
+        self._coef, self._intercept = found["coef"], found["intercept"]
 
     def graph(self) -> bytes:
         """Write the margins as a graph in double precision."""
-        return linear_graph(self._model.coef_, np.asarray(self._model.intercept_))
+        return linear_graph(self._coef, self._intercept)

@@ -24,6 +24,7 @@ from mldl_ray.adapters.files import read_json, write_json
 from mldl_ray.adapters.hyperparams import Hyperparam, read_all
 from mldl_ray.adapters.links import Doubles, Link, probabilities
 from mldl_ray.adapters.schema import InputSchema
+from mldl_ray.adapters.shapley import sampled_shapley
 from mldl_ray.evaluation.calibration import Calibrator
 
 FORMAT = 1
@@ -292,9 +293,12 @@ class BaseModelAdapter(ABC):
         Clusters and actions: one column per entry of ``classes``, the largest wins (minus a distance; an action value).
         """
 
-    @abstractmethod
     def _contributions(self, M: Matrix) -> tuple[Doubles, Doubles]:
-        """Give attributions ``(n, width, outputs)`` and their base ``(outputs,)``; together they are the raw scores."""
+        """Give attributions ``(n, width, outputs)`` and their base ``(outputs,)``; together they are the raw scores.
+
+        Estimated from the raw scores alone; a family that can compute them overrides this.
+        """
+        return sampled_shapley(self._raw, M, self.encoder.centre, self.encoder.owners, seed=self.seed)
 
     @abstractmethod
     def _save(self, folder: Path) -> None:

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -60,6 +61,18 @@ def mixed_table(rows: int = ROWS, seed: int = 0) -> pa.Table:
     )
 
 
+def with_series(table: pa.Table, seed: int = 2) -> pa.Table:
+    """Put two columns of series beside others: one to seven steps, some steps and some whole series missing."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, 8, table.num_rows)
+    for name in ("pulse", "tone"):
+        series = [[float(step) if rng.random() > 0.1 else None for step in rng.normal(0, 1, n)] for n in lengths]
+        gaps = rng.random(table.num_rows) < 0.1
+        lists = [None if gap else steps for steps, gap in zip(series, gaps.tolist(), strict=True)]
+        table = table.append_column(name, pa.array(lists, pa.list_(pa.float64())))
+    return table
+
+
 def answers(table: pa.Table, task: Task, classes: int = 2) -> Any:
     """Make labels or values that follow from a table's columns, with a little noise."""
     length = np.nan_to_num(table["length"].to_numpy(), nan=10.0)
@@ -82,9 +95,13 @@ class AdapterConformance:
         """Make an unfitted adapter."""
         return self.family("kit", task=task, seed=7, **(self.hyperparams | hyperparams))
 
+    def table(self) -> pa.Table:
+        """Make the rows that the family is tried on: every kind of column, and series where it reads them."""
+        return with_series(mixed_table()) if self.family.capabilities.sequence else mixed_table()
+
     def fitted(self) -> Iterator[tuple[BaseModelAdapter, pa.Table]]:
         """Fit one adapter per task, and one with three classes."""
-        table = mixed_table()
+        table = self.table()
         capabilities = self.family.capabilities
         for task in sorted(capabilities.tasks & {"classification", "regression"}):
             yield self.make(task).fit(table, answers(table, task)), table
@@ -168,7 +185,7 @@ class AdapterConformance:
             assert "row 1" in refusal(adapter.predict, wrong)
 
     def test_rows_that_teach_nothing_are_refused(self) -> None:
-        table = mixed_table()
+        table = self.table()
         for task in sorted(self.family.capabilities.tasks & {"classification", "regression"}):
             target = answers(table, task)
             assert "no rows" in refusal(self.make(task).fit, table.slice(0, 0), target[:0])
@@ -179,7 +196,7 @@ class AdapterConformance:
                 assert "one class" in refusal(self.make(task).fit, table, np.full(table.num_rows, "a"))
 
     def test_an_empty_column_has_no_effect_and_makes_no_noise(self) -> None:
-        table = mixed_table()
+        table = self.table()
         wider = table.append_column("void", pa.nulls(table.num_rows)).append_column(
             "blank", pa.array([None] * table.num_rows, pa.string())
         )
@@ -214,6 +231,13 @@ class AdapterConformance:
         for (first, table), (second, _) in zip(self.fitted(), self.fitted(), strict=True):
             assert np.array_equal(scores(first, table), scores(second, table))
 
+    def test_two_identical_fits_save_identical_bytes(self) -> None:
+        for (first, _), (second, _) in zip(self.fitted(), self.fitted(), strict=True):
+            with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+                first.save(one)
+                second.save(other)
+                assert contents(one) == contents(other)
+
     def test_a_shared_encoder_and_its_matrix_give_the_same_model(self) -> None:
         for adapter, table in self.fitted():
             matrix = adapter.encoder.transform(table)
@@ -227,7 +251,7 @@ class AdapterConformance:
     def test_sample_weights_count(self) -> None:
         if not self.family.capabilities.sample_weight:
             return
-        table = mixed_table()
+        table = self.table()
         task = min(self.family.capabilities.tasks & {"classification", "regression"})
         target = answers(table, task)
         weights = np.where(np.arange(table.num_rows) < 60, 10.0, 0.1)
@@ -266,6 +290,12 @@ class AdapterConformance:
         adapter = self.make(min(self.family.capabilities.tasks))
         for act, argument in ((adapter.predict, mixed_table()), (adapter.save, tempfile.gettempdir() + "/never")):
             assert "not fitted" in refusal(act, argument, expected=Conflict)
+
+
+def contents(folder: str) -> dict[str, bytes]:
+    """Give every file of a folder by its name within it."""
+    root = Path(folder)
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def scores(adapter: BaseModelAdapter, rows: Any) -> Floats:
