@@ -31,6 +31,7 @@ check: .venv/.ready-dev  ## style, types, storeys, and that contracts and docume
 bench: .venv/.ready-dev  ## side by side with peers, one JSON line each
 	$(BIN)/python -m bench.serving
 	$(BIN)/python -m bench.startup
+	$(BIN)/python -m bench.families
 
 format: .venv/.ready-dev
 	$(BIN)/ruff format .
