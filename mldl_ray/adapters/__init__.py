@@ -19,16 +19,54 @@ from mldl_ray.adapters.encoder import Encoder
 from mldl_ray.adapters.schema import InputSchema
 
 if TYPE_CHECKING:
+    from mldl_ray.adapters._bayes import NaiveBayesAdapter
+    from mldl_ray.adapters._centres import KMeansAdapter
+    from mldl_ray.adapters._components import PCAAdapter
+    from mldl_ray.adapters._gbm import GBMAdapter
+    from mldl_ray.adapters._kernel import SVMAdapter, SVRAdapter
     from mldl_ray.adapters._linear import LogisticRegressionAdapter
+    from mldl_ray.adapters._nearest import AgglomerativeAdapter, DBSCANAdapter
+    from mldl_ray.adapters._neighbours import KNNAdapter
+    from mldl_ray.adapters._q_learning import QLearningAdapter
+    from mldl_ray.adapters._regression import LinearAdapter
+    from mldl_ray.adapters._torch_cnn import CNNAdapter
+    from mldl_ray.adapters._torch_dqn import DQNAdapter
+    from mldl_ray.adapters._torch_gan import GANAdapter
+    from mldl_ray.adapters._torch_mlp import MLPAdapter
+    from mldl_ray.adapters._torch_pg import PolicyGradientAdapter
+    from mldl_ray.adapters._torch_recurrent import LSTMAdapter, RNNAdapter
+    from mldl_ray.adapters._torch_transformer import TransformerAdapter
+    from mldl_ray.adapters._trees import ForestAdapter, TreeAdapter
     from mldl_ray.adapters._xgboost import XGBAdapter
 
 __all__ = [
+    "AgglomerativeAdapter",
     "BaseModelAdapter",
+    "CNNAdapter",
     "Capabilities",
+    "DBSCANAdapter",
+    "DQNAdapter",
     "Encoder",
     "Explanation",
+    "ForestAdapter",
+    "GANAdapter",
+    "GBMAdapter",
     "InputSchema",
+    "KMeansAdapter",
+    "KNNAdapter",
+    "LSTMAdapter",
+    "LinearAdapter",
     "LogisticRegressionAdapter",
+    "MLPAdapter",
+    "NaiveBayesAdapter",
+    "PCAAdapter",
+    "PolicyGradientAdapter",
+    "QLearningAdapter",
+    "RNNAdapter",
+    "SVMAdapter",
+    "SVRAdapter",
+    "TransformerAdapter",
+    "TreeAdapter",
     "XGBAdapter",
     "adapter_class",
     "create_adapter",
