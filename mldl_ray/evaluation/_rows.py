@@ -22,7 +22,8 @@ class Rows(NamedTuple):
 
     classification: ``truth`` holds class positions, ``said`` probabilities of shape ``(n, k)``.
     regression: both hold values.
-    clustering: ``truth`` holds points of shape ``(n, d)``, ``said`` the cluster of each.
+    clustering: ``truth`` holds points of shape ``(n, d)``, or one known label each, ``said`` the cluster of each.
+    dimension_reduction: ``truth`` holds points, ``said`` what their coordinates lead back to, both ``(n, d)``.
     """
 
     truth: npt.NDArray[Any]
@@ -98,10 +99,28 @@ def _values(truth: Any, said: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
 
 
 def _clusters(truth: Any, said: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    points = np.asarray(truth, dtype=np.float64)
+    if np.ndim(truth) == 1:
+        return np.unique(target.to_vector(truth, "label"), return_inverse=True)[1], target.to_vector(said, "cluster")
+    return _points(truth), target.to_vector(said, "cluster")
+
+
+def _reductions(truth: Any, said: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    points, again = _points(truth), _points(said)
+    if points.shape[1:] != again.shape[1:]:
+        raise Incompatible(f"points have {points.shape[1]} columns, and what they are led back to {again.shape[1]}")
+    return points, again
+
+
+def _points(values: Any) -> Doubles:
+    points = np.asarray(values, dtype=np.float64)
     if points.ndim != 2 or not np.isfinite(points).all():
         raise Incompatible(f"expected finite points of shape (n, d), got {points.shape}")
-    return points, target.to_vector(said, "cluster")
+    return points
 
 
-_READERS = {"classification": _classes, "regression": _values, "clustering": _clusters}
+_READERS = {
+    "classification": _classes,
+    "regression": _values,
+    "clustering": _clusters,
+    "dimension_reduction": _reductions,
+}

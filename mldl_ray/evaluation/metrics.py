@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from contracts.errors import Incompatible
 from contracts.specs import Task
-from mldl_ray.evaluation import _figures
+from mldl_ray.evaluation import _figures, _groupings
 from mldl_ray.evaluation._rows import Rows, rows_of
 
 Figure = Callable[[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.float64]], npt.NDArray[np.float64]]
@@ -50,15 +50,29 @@ def _constant(rows: Rows) -> str | None:
 
 
 def _clusters(rows: Rows) -> str | None:
+    if rows.truth.ndim != 2:
+        return f"it needs points of shape (n, d), got {rows.truth.shape}"
     found = len(np.unique(rows.said))
     return (
         None if 2 <= found < len(rows.said) else f"{found} clusters of {len(rows.said)} rows; 2 to rows − 1 are needed"
     )
 
 
+def _groups(rows: Rows) -> str | None:
+    if rows.truth.ndim != 1:
+        return "it needs one label per row to compare the clusters with"
+    return "all judged rows have one label; two are needed" if len(np.unique(rows.truth)) < 2 else None
+
+
+def _still(rows: Rows) -> str | None:
+    return None if np.ptp(rows.truth, axis=0).any() else "no column varies in the judged rows; there is no variance"
+
+
 def _all() -> tuple[Metric, ...]:
     c: Task = "classification"
     r: Task = "regression"
+    k: Task = "clustering"
+    d: Task = "dimension_reduction"
     return (
         Metric("f1", c, _figures.f1, high=1, why_undefined=_no_positive),
         Metric("auroc", c, _figures.auroc, high=1, needs_proba=True, why_undefined=_one_class),
@@ -75,7 +89,11 @@ def _all() -> tuple[Metric, ...]:
         Metric("rmse", r, _figures.rmse, higher_is_better=False),
         Metric("mae", r, _figures.mae, higher_is_better=False),
         Metric("r2", r, _figures.r2, low=-np.inf, high=1, why_undefined=_constant),
-        Metric("silhouette", "clustering", _figures.silhouette, low=-1, high=1, why_undefined=_clusters),
+        Metric("silhouette", k, _figures.silhouette, low=-1, high=1, why_undefined=_clusters),
+        Metric("davies_bouldin", k, _groupings.davies_bouldin, higher_is_better=False, why_undefined=_clusters),
+        Metric("ari", k, _groupings.adjusted_rand, low=-0.5, high=1, why_undefined=_groups),
+        Metric("explained_variance", d, _groupings.explained_variance, low=-np.inf, high=1, why_undefined=_still),
+        Metric("reconstruction_error", d, _groupings.reconstruction_error, higher_is_better=False),
     )
 
 
@@ -120,8 +138,9 @@ def score(metric: str, truth: Any, said: Any, weights: Any = None) -> float:
 
     Args:
         metric: A name in ``METRICS``.
-        truth: Class positions ``0..k-1``; values for regression; points ``(n, d)`` for clustering.
-        said: Probabilities ``(n, k)``; values for regression; the cluster of each point for clustering.
+        truth: Class positions ``0..k-1``; values for regression; points ``(n, d)`` for clustering (labels for ``ari``)
+            and for reductions.
+        said: Probabilities ``(n, k)``; values for regression; the cluster of each point; the points led back.
         weights: One weight per row, not negative.
 
     Raises:
