@@ -24,7 +24,7 @@ def linear_graph(weights: npt.NDArray[np.float64], intercept: npt.NDArray[np.flo
 
     initial = [numpy_helper.from_array(weights.T.copy(), "weights"), numpy_helper.from_array(intercept, "intercept")]
     node = helper.make_node("Gemm", ["matrix", "weights", "intercept"], ["raw"])
-    return _serialise([node], weights.shape[1], weights.shape[0], TensorProto.DOUBLE, initial)
+    return serialise([node], weights.shape[1], weights.shape[0], TensorProto.DOUBLE, initial)
 
 
 def trees_graph(model: dict[str, Any], base: npt.NDArray[np.float32], width: int) -> bytes:
@@ -52,7 +52,7 @@ def trees_graph(model: dict[str, Any], base: npt.NDArray[np.float32], width: int
         post_transform="NONE",
         **table,
     )
-    return _serialise([node], width, len(base), TensorProto.FLOAT, [])
+    return serialise([node], width, len(base), TensorProto.FLOAT, [])
 
 
 def _tree(table: dict[str, Any], tree_id: int, output: int, tree: dict[str, Any]) -> None:
@@ -91,7 +91,16 @@ def _node(
     table["nodes_falsenodeids"].append(children[1])
 
 
-def _serialise(nodes: list[Any], width: int, outputs: int, kind: int, initial: list[Any]) -> bytes:
+def serialise(nodes: list[Any], width: int, outputs: int, kind: int, initial: list[Any]) -> bytes:
+    """Write a graph from ``matrix`` to ``raw`` as bytes.
+
+    Args:
+        nodes: In an order in which each one's inputs are there; the last gives ``raw``.
+        width: Columns of the matrix.
+        outputs: Raw scores of a row.
+        kind: ``TensorProto.DOUBLE`` or ``TensorProto.FLOAT``, of both ``matrix`` and ``raw``.
+        initial: Named constants that the nodes use, as tensors.
+    """
     from onnx import helper  # noqa: PLC0415  # as above
 
     graph = helper.make_graph(
