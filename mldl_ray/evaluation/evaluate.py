@@ -12,10 +12,12 @@ from contracts.records import AgainstStable, Evaluation, Fairness, PredictionInt
 from mldl_ray.evaluation._bootstrap import Resamples
 from mldl_ray.evaluation._judged import Found, Judged
 from mldl_ray.evaluation._reliability import calibration_of
+from mldl_ray.evaluation.adversarial import attack
 from mldl_ray.evaluation.conformal import judged_interval
-from mldl_ray.evaluation.fairness import delta_over, fairness_of
+from mldl_ray.evaluation.fairness import LEAST_ROWS, delta_over, fairness_of, odds_over
 from mldl_ray.evaluation.metrics import METRICS, metrics_of
 from mldl_ray.evaluation.paired import Stable, paired, said_by_stable
+from mldl_ray.evaluation.picture import picture_of
 from mldl_ray.evaluation.robustness import noise_robustness
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def evaluate(
 
     Returns:
         Every figure that these rows define. The others are in ``left_out`` with the reason. ``intervals`` has one entry
-        per metric, and ``fairness_delta`` and ``ece_debiased``, which a gate looks at.
+        per metric, and ``fairness_delta``, ``equalized_odds`` and ``ece_debiased``, which a gate looks at.
 
     Raises:
         Incompatible: No rows, lengths that differ, labels the model does not know, columns it does not take, an unknown
@@ -79,6 +81,9 @@ def evaluate(
     robustness = _robustness(judged, found, seed)
     interval = prediction_interval and judged_interval(prediction_interval, judged.rows, draws)
     against = _against(judged, stable, draws, found)
+    picture, unexplained = picture_of(adapter, judged.table, judged.rows, seed)
+    if unexplained is not None:
+        found.left_out["influence"] = unexplained
     return Evaluation(
         evaluation_id=evaluation_id,
         model_key=model_key,
@@ -90,6 +95,7 @@ def evaluate(
         calibration=calibration,
         fairness=fairness,
         robustness=robustness,
+        picture=picture,
         prediction_interval=interval,
         against_stable=against,
         created_at=created_at,
@@ -100,8 +106,8 @@ def evaluate(
 def _fairness(judged: Judged, draws: Resamples, found: Found) -> Fairness:
     if not judged.groups:
         return Fairness()
-    last = str(judged.adapter.classes[-1]) if judged.classifies else None
-    fairness = fairness_of(judged.rows, judged.groups, selected=last)
+    names = [str(label) for label in judged.adapter.classes] if judged.classifies else []
+    fairness = fairness_of(judged.rows, judged.groups, selected=names[-1] if names else None, classes=names)
     if fairness.delta is None:
         found.left_out["fairness_delta"] = "no sensitive column can be compared: " + "; ".join(
             f"{name}: {why}" for name, why in fairness.left_out.items()
@@ -112,6 +118,9 @@ def _fairness(judged: Judged, draws: Resamples, found: Found) -> Fairness:
     fewest = min(group["rows"] for name in fairness.groups for group in fairness.by_group[name].values())
     high = 1 if judged.classifies else np.inf
     found.bound("fairness_delta", draws.interval(fairness.delta, drawn, 0, high, fewest=fewest))
+    if fairness.equalized_odds is not None:
+        drawn = draws.figures(odds_over(judged.rows, judged.groups, fairness.groups), judged.rows.mass)
+        found.bound("equalized_odds", draws.interval(fairness.equalized_odds, drawn, 0, 1, fewest=LEAST_ROWS))
     return fairness
 
 
@@ -123,7 +132,10 @@ def _robustness(judged: Judged, found: Found, seed: int) -> Robustness:
     robustness = noise_robustness(judged.adapter, judged.table, judged.labels, by, seed=seed, weights=rows.mass)
     if robustness.noise_sensitivity is None:
         found.left_out["noise_sensitivity"] = "the model takes no numeric column that noise could be added to"
-    return robustness
+    attacked = attack(
+        judged.adapter, judged.table, judged.labels, sensitive=judged.groups, weights=rows.mass, seed=seed
+    )
+    return robustness.model_copy(update={"adversarial": attacked})
 
 
 def _against(judged: Judged, stable: Stable | None, draws: Resamples, found: Found) -> AgainstStable | None:

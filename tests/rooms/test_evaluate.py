@@ -17,7 +17,8 @@ from sklearn import metrics as reference
 from contracts.errors import Incompatible
 from contracts.records import Evaluation
 from mldl_ray.adapters import BaseModelAdapter, create_adapter
-from mldl_ray.evaluation import Calibrator, evaluate, noise_robustness, score
+from mldl_ray.evaluation import Calibrator, Stable, against_stable, evaluate, noise_robustness, score
+from mldl_ray.evaluation._reliability import FOUR
 
 ADULT = Path(__file__).parents[2] / "examples" / "data" / "adult.parquet"
 METRICS = ("f1", "auroc", "logloss", "calibration", "accuracy")
@@ -85,6 +86,37 @@ def test_calibration_tells_the_error_before_and_after(report: Evaluation) -> Non
     assert found.ece_uncalibrated != found.ece
     assert report.intervals["ece_debiased"].value == found.ece_debiased
     assert sum(entry.rows for entry in found.reliability) == report.rows
+
+
+def test_calibration_is_measured_four_ways_with_intervals_for_the_top_label_and_each_class(report: Evaluation) -> None:
+    found = report.calibration
+    assert set(found.by_class) == {"0", "1"}
+    assert found.top_label is not None
+    assert (found.top_label.equal_width, found.top_label.equal_mass_debiased) == (found.ece, found.ece_debiased)
+    for errors in (found.top_label, *found.by_class.values()):
+        assert errors.equal_width_debiased < errors.equal_width
+        assert set(errors.intervals) == set(FOUR)
+        for name, interval in errors.intervals.items():
+            assert 0 <= interval.low <= interval.value == getattr(errors, name) <= interval.high
+    mirrored = [errors.equal_mass for errors in found.by_class.values()]
+    assert mirrored[0] == pytest.approx(mirrored[1], abs=1e-3)
+
+
+def test_of_very_many_classes_those_with_the_most_rows_are_measured() -> None:
+    random = np.random.default_rng(0)
+    y = np.r_[random.integers(0, 20, 400), np.arange(20, 25), np.arange(20, 25)]
+    table = pa.table({"x": y + random.normal(size=len(y))})
+    found = judged(create_adapter("lr").fit(table, y), table, y, metrics=("accuracy",))
+    assert set(found.calibration.by_class) == {str(c) for c in range(20)}
+    assert "of 25" in found.left_out["calibration by class"]
+
+
+def test_the_method_that_auto_chose_is_told_with_what_it_was_compared_with() -> None:
+    adapter, table, y = small()
+    adapter.calibrator = Calibrator.fit(adapter.predict_proba(table), y, "auto")
+    found = judged(adapter, table, y).calibration
+    assert found.method in {"temperature", "platt"}
+    assert found.compared == dict(adapter.calibrator.compared)
 
 
 def test_fairness_sees_the_known_gap_between_men_and_women(report: Evaluation) -> None:
@@ -173,7 +205,8 @@ def test_weights_reach_metrics_and_robustness() -> None:
     weights = np.random.default_rng(1).random(200) + 0.1
     found = judged(adapter, table, y, weights=weights)
     assert found.metrics["f1"] == pytest.approx(score("f1", y, adapter.predict_proba(table), weights))
-    assert found.robustness == noise_robustness(adapter, table, y, "f1", weights=weights)
+    noisy = noise_robustness(adapter, table, y, "f1", weights=weights)
+    assert found.robustness.model_copy(update={"adversarial": None}) == noisy
 
 
 def test_an_uncalibrated_model_has_nothing_before_calibration() -> None:
@@ -201,6 +234,26 @@ def test_a_model_that_selects_nobody_is_not_called_surely_fair_by_a_small_group(
     found = judged(adapter, lowest, np.arange(2000) % 2, sensitive={"g": group})
     assert found.fairness.delta == 0
     assert found.intervals["fairness_delta"].high == pytest.approx(1 - 0.025 ** (1 / 30))  # Clopper-Pearson: x = 0
+
+
+def test_the_stable_version_is_compared_with_on_the_same_rows() -> None:
+    adapter, table, y = small(600)
+    older = create_adapter("lr").fit(table.slice(0, 30), y[:30])
+    weights = np.where(np.arange(600) % 3, 1.0, 0.0)
+    found = judged(adapter, table, y, weights=weights, stable=Stable("1.0.0", older))
+    expected = against_stable(adapter, older, table, y, metric="f1", weights=weights, version="1.0.0")
+    assert found.against_stable == expected
+    assert expected.candidate == found.metrics["f1"]
+    assert judged(adapter, table, y).against_stable is None
+
+
+def test_a_stable_version_that_cannot_be_compared_with_is_said() -> None:
+    adapter, table, y = small()
+    other = create_adapter("lr").fit(pa.table({"q": np.arange(200.0)}), y)
+    found = judged(adapter, table, y, stable=Stable("1.0.0", other))
+    assert found.against_stable is None
+    assert "version 1.0.0 cannot be compared with: " in found.left_out["against_stable"]
+    assert "'q' is missing" in found.left_out["against_stable"]
 
 
 def test_labels_of_words_and_three_classes_are_judged() -> None:
