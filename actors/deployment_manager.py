@@ -233,8 +233,8 @@ class DeploymentManager:
     def _allowed(self, bundle: TrainedBundle, spec: DeploymentSpec, by: str) -> None:
         if bundle.task == "generation":
             raise Incompatible(
-                f"{bundle.model_key} {bundle.version} makes rows and answers none, so it cannot be deployed; ask it for "
-                "samples instead",
+                f"{bundle.model_key} {bundle.version} makes rows and answers none, so it cannot be deployed; ask it "
+                "for samples instead",
                 {"task": bundle.task},
             )
         if spec.route != "single":

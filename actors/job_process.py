@@ -13,6 +13,7 @@ from pathlib import Path
 import ray
 
 from actors.job_record import JobRecord, LiveProgress
+from actors.models import stable_of
 from actors.trials import RayTrials
 from contracts.errors import Conflict, MldlError
 from contracts.events import Fact
@@ -22,6 +23,7 @@ from contracts.specs import Json
 from mldl_ray.bridges.memory import EmbeddedMemory
 from mldl_ray.bridges.mlt import meta_of, record_experience, warm_configs
 from mldl_ray.clock import SystemClock
+from mldl_ray.evaluation import Stable
 from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import write
 from mldl_ray.settings import Settings
@@ -77,11 +79,20 @@ class JobProcess:
                 blobs=self._blobs,
                 clock=self._clock,
                 earlier=Earlier(warm, job.trials),
+                stable=self._stable(job.job.spec.model_key),
                 on_trial=live.note,
             )
         ended = self._succeed(record, live, finished, outcome)
         if meta is not None:
             record_experience(self._journal, ended, finished.bundle, meta, by=by)
+
+    def _stable(self, model_key: str) -> Stable | None:
+        """Give what serves now; a version that cannot be loaded is no reason not to train its successor."""
+        try:
+            return stable_of(self._journal, self._blobs, model_key)
+        except MldlError as error:
+            log.warning("the stable version of %s cannot be compared with: %s", model_key, error.message)
+            return None
 
     def _planned(self, job: Job) -> tuple[Planned, Source, Json | None]:
         """Give what a job will do, on which data, and what is remembered of that; a policy has no data."""

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from actors.job_process import rows_of
+from actors.models import load_model
 from contracts.errors import Incompatible, NotFound, Refused
 from contracts.events import Fact
 from contracts.http import ExplainAnswer
 from contracts.ports import Blobs, Clock, Journal, Once
 from contracts.records import Dataset, Evaluation, Job, TrainedBundle
 from contracts.specs import DataRef, JobSpec
-from mldl_ray.adapters import load_adapter
 from mldl_ray.adapters.base import BaseModelAdapter
 from mldl_ray.adapters.encoder import table_of
-from mldl_ray.blobs.artifact import fetch_artifact
 from mldl_ray.blobs.tables import read_table
 from mldl_ray.bridges.memory import EmbeddedMemory
 from mldl_ray.ids import new_id
@@ -106,7 +103,7 @@ class Judge:
                 "a policy is judged by playing when it is trained, and not on data; train it again to judge anew"
             )
         rows, digest = self._held_out(bundle) if data is None else self._given(bundle, data)
-        judged = self._judge(self._model(bundle), rows, digest, bundle, names, once)
+        judged = self._judge(load_model(self._blobs, bundle), rows, digest, bundle, names, once)
         told = {"model_key": bundle.model_key, "version": bundle.version, "metrics": judged.metrics}
         self._journal.append(
             [write("evaluation", judged.evaluation_id, 0, judged)],
@@ -125,7 +122,7 @@ class Judge:
             Incompatible: Rows that the model does not take, or a model that does not explain.
         """
         bundle = Catalog(self._journal).bundle(model_key, version)
-        model = self._model(bundle)
+        model = load_model(self._blobs, bundle)
         rows = RecordEncoder(model.encoder).rows([list(row) if isinstance(row, tuple) else row for row in inputs])
         found = model.explain(table_of(model.schema, [list(row) for row in rows]))
         return ExplainAnswer(
@@ -136,12 +133,6 @@ class Judge:
             base=tuple(found.base.tolist()),
             rows=tuple({name: tuple(row[i].tolist()) for i, name in enumerate(found.columns)} for row in found.values),
         )
-
-    def _model(self, bundle: TrainedBundle) -> BaseModelAdapter:
-        with tempfile.TemporaryDirectory(prefix="mldl-judge-") as name:
-            folder = Path(name) / "artifact"
-            fetch_artifact(self._blobs, bundle.validation_hash, folder)
-            return load_adapter(folder)
 
     def _judge(
         self,

@@ -22,7 +22,7 @@ from contracts.telemetry import FEATURE
 from mldl_ray.adapters.base import BaseModelAdapter
 from mldl_ray.blobs.artifact import store_artifact
 from mldl_ray.blobs.tables import parquet_bytes
-from mldl_ray.evaluation import card_html
+from mldl_ray.evaluation import Stable, card_html
 from mldl_ray.serving_form import ServingModel, compile_form
 from mldl_ray.training.judge import About
 from mldl_ray.training.make import Maker
@@ -64,6 +64,7 @@ def finish(
     evaluation_id: str,
     blobs: Blobs,
     now_s: float,
+    stable: Stable | None = None,
 ) -> Finished:
     """Make a version of the best configuration that keeps the model's constraints.
 
@@ -73,13 +74,18 @@ def finish(
     began = time.perf_counter()
     limit, slow = maker.job.spec.constraints.latency_ms, []
     about = About(
-        evaluation_id, iso(now_s), maker.job.spec.model_key, dataset_digest=source.digest, seed=maker.job.seed
+        evaluation_id,
+        iso(now_s),
+        maker.job.spec.model_key,
+        dataset_digest=source.digest,
+        seed=maker.job.seed,
+        stable=stable,
     )
     for trial in _candidates(problem, outcome):
         with tempfile.TemporaryDirectory(prefix="mldl-artifact-") as name:
             folder = Path(name)
-            model = maker.fit(problem, problem.winner(trial.config))
-            judged = maker.judge(model, about)
+            made = maker.fit(problem, problem.winner(trial.config))
+            model, judged = made.model, maker.judge(made, about)
             rows = maker.rows(model)
             model.save(folder)
             form = compile_form(model, folder, rows.slice(0, SAMPLE_ROWS)) if answers(model) else None

@@ -11,6 +11,7 @@ from mldl_ray.adapters.base import UNSUPERVISED, BaseModelAdapter
 from mldl_ray.adapters.encoder import Encoder
 from mldl_ray.adapters.reinforcement import PolicyAdapter
 from mldl_ray.evaluation.metrics import score
+from mldl_ray.evaluation.unsupervised import figure
 from mldl_ray.training.problem import Fold, Part, Problem
 
 Doubles = npt.NDArray[np.float64]
@@ -29,8 +30,6 @@ def fit_score(problem: Problem, settings: Json, number: int, share: float = 1.0)
     fold = problem.folds[number]
     if problem.task in UNSUPERVISED:
         model = fit(problem, settings, fold.encoder, _some(fold, share), None)
-        from mldl_ray.evaluation.unsupervised import figure  # noqa: PLC0415
-
         return figure(model, fold.judge.M, fold.judge.y, problem.metric, seed=problem.seed)
     return score(problem.metric, fold.judge.y, fold_answers(problem, settings, fold, share), fold.judge.weights)
 

@@ -12,6 +12,7 @@ from contracts.errors import Incompatible, Refused
 from contracts.ports import Blobs, Clock, SearchOutcome, Trials
 from contracts.records import Progress, TrialRecord
 from contracts.specs import JobSpec, Json, Words
+from mldl_ray.evaluation import Stable
 from mldl_ray.settings import Defaults
 from mldl_ray.training.budget import Caps, Spent, finish_s, shortfall
 from mldl_ray.training.finish import Finished, Source, finish
@@ -76,6 +77,7 @@ def train(
     blobs: Blobs,
     clock: Clock,
     earlier: Earlier | None = None,
+    stable: Stable | None = None,
     on_trial: Callable[[TrialRecord, Problem], None] = lambda *_: None,
 ) -> tuple[Finished, SearchOutcome]:
     """Search, then make a version of the winner.
@@ -88,6 +90,7 @@ def train(
         blobs: Where the version's files go.
         clock: Tells when the job began.
         earlier: What is known before the search.
+        stable: The version that serves, to compare the new one with.
         on_trial: Hears of every trial as it ends.
 
     Raises:
@@ -110,6 +113,7 @@ def train(
         evaluation_id=ids.evaluation_id,
         blobs=blobs,
         now_s=clock.now_s(),
+        stable=stable,
     )
     return finished, outcome
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contracts.records import Evaluation
+from contracts.records import Evaluation, PredictionInterval
 from mldl_ray.adapters.base import UNSUPERVISED, BaseModelAdapter
-from mldl_ray.evaluation import evaluate
+from mldl_ray.evaluation import Stable, evaluate
+from mldl_ray.evaluation.unsupervised import evaluate_unsupervised
 from mldl_ray.training.rows import TrainingRows
 
 
@@ -21,18 +22,23 @@ class About:
     version: str | None = None
     dataset_digest: str | None = None
     seed: int = 0
+    stable: Stable | None = None  # the version that serves, to be compared with
 
 
-def judge(model: BaseModelAdapter, rows: TrainingRows, metrics: Sequence[str], about: About) -> Evaluation:
-    """Judge a model on rows that it has not seen.
+def judge(
+    model: BaseModelAdapter,
+    rows: TrainingRows,
+    metrics: Sequence[str],
+    about: About,
+    interval: PredictionInterval | None = None,
+) -> Evaluation:
+    """Judge a model on rows that it has not seen; ``interval`` was learned with it and is judged with it.
 
     Raises:
         Incompatible: Rows or figures that do not fit the model.
     """
     features = rows.features.select(list(model.schema.names))
     if model.task in UNSUPERVISED:
-        from mldl_ray.evaluation.unsupervised import evaluate_unsupervised  # noqa: PLC0415
-
         return evaluate_unsupervised(
             model,
             features,
@@ -55,6 +61,8 @@ def judge(model: BaseModelAdapter, rows: TrainingRows, metrics: Sequence[str], a
         metrics=metrics,
         sensitive=rows.sensitive,
         weights=rows.weights,
+        prediction_interval=interval,
+        stable=about.stable,
         seed=about.seed,
         created_at=about.created_at,
         evaluation_id=about.evaluation_id,

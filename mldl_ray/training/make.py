@@ -11,22 +11,30 @@ Source:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from contracts.records import Evaluation
+from contracts.records import Evaluation, PredictionInterval
 from contracts.specs import JobSpec, Json
 from mldl_ray.adapters.base import BaseModelAdapter
 from mldl_ray.adapters.encoder import Encoder
 from mldl_ray.evaluation.calibration import Calibrator
+from mldl_ray.evaluation.conformal import prediction_interval
 from mldl_ray.training.fold import fit, fold_answers
 from mldl_ray.training.judge import About, judge
 from mldl_ray.training.problem import Problem, part
 
 if TYPE_CHECKING:
     from mldl_ray.training.plan import Plan
+
+
+class Made(NamedTuple):
+    """A fitted model, and for values how far from them the truth may lie."""
+
+    model: BaseModelAdapter
+    interval: PredictionInterval | None = None
 
 
 class Maker(Protocol):
@@ -37,11 +45,11 @@ class Maker(Protocol):
         """What was asked for."""
         ...
 
-    def fit(self, problem: Problem, settings: Json) -> BaseModelAdapter:
+    def fit(self, problem: Problem, settings: Json) -> Made:
         """Fit the winning settings for good, and calibrate."""
         ...
 
-    def judge(self, model: BaseModelAdapter, about: About) -> Evaluation:
+    def judge(self, made: Made, about: About) -> Evaluation:
         """Judge the model by what it has not learned from."""
         ...
 
@@ -57,7 +65,7 @@ class TableMaker:
         self._plan = plan
         self.job = plan.job
 
-    def fit(self, problem: Problem, settings: Json) -> BaseModelAdapter:
+    def fit(self, problem: Problem, settings: Json) -> Made:
         """Fit on all training rows, less a few that judge early stopping's rounds, and calibrate."""
         rows, rounds = self._plan.train, None
         encoder = Encoder.fit(rows.features, problem.folds[0].encoder.style)
@@ -65,22 +73,29 @@ class TableMaker:
         if aside := self._plan.rounds(rows, self.job.seed):
             learn, rounds = rows.take(aside.train), part(rows.take(aside.judge), encoder, labels=True)
         model = fit(problem, settings, encoder, part(learn, encoder, labels=True), rounds)
-        if rows.positions is not None and self.job.calibration != "none":
-            model.calibrator = self._calibrator(problem, settings)
-        return model
+        if model.task == "regression":
+            return Made(model, self._interval(problem, settings))
+        if model.task == "classification" and model.capabilities.probabilities and self.job.calibration != "none":
+            truth, said, weights = self._held_out_answers(problem, settings)
+            model.calibrator = Calibrator.fit(said, truth, self.job.calibration, weights=weights)
+        return Made(model)
 
-    def judge(self, model: BaseModelAdapter, about: About) -> Evaluation:
+    def judge(self, made: Made, about: About) -> Evaluation:
         """Judge by the held-out rows."""
-        return judge(model, self._plan.held_out, self._plan.metrics, about)
+        return judge(made.model, self._plan.held_out, self._plan.metrics, about, made.interval)
 
     def rows(self, model: BaseModelAdapter) -> pa.Table:
         """Give the held-out rows."""
         return self._plan.held_out.features.select(list(model.schema.names))
 
-    def _calibrator(self, problem: Problem, settings: Json) -> Calibrator:
+    def _interval(self, problem: Problem, settings: Json) -> PredictionInterval | None:
+        truth, said, weights = self._held_out_answers(problem, settings)
+        return prediction_interval(truth, said, weights=weights)
+
+    def _held_out_answers(self, problem: Problem, settings: Json) -> tuple[Any, Any, Any]:
+        """Give truth, answer and weight of the training rows, each answered by a model that had not seen it."""
         train = self._plan.train
-        assert train.positions is not None  # only classes have probabilities
-        answers = np.vstack([fold_answers(problem, settings, fold) for fold in problem.folds])
+        said = np.concatenate([fold_answers(problem, settings, fold) for fold in problem.folds])
         places = np.concatenate([fold.places for fold in problem.folds])
-        weights = None if train.weights is None else train.weights[places]
-        return Calibrator.fit(answers, train.positions[places], self.job.calibration, weights=weights)
+        truth = train.y if train.positions is None else train.positions
+        return truth[places], said, None if train.weights is None else train.weights[places]

@@ -21,6 +21,7 @@ from mldl_ray.settings import Defaults
 from mldl_ray.training.budget import Caps
 from mldl_ray.training.fold import learn
 from mldl_ray.training.judge import About
+from mldl_ray.training.make import Made
 from mldl_ray.training.plan import figures_of, named, resources
 from mldl_ray.training.problem import SHARE_OF_ROWS, Problem
 from mldl_ray.training.proposals import Proposals
@@ -108,14 +109,14 @@ class PolicyMaker:
 
     job: JobSpec
 
-    def fit(self, problem: Problem, settings: Json) -> BaseModelAdapter:
+    def fit(self, problem: Problem, settings: Json) -> Made:
         """Train once more, with the job's own seed."""
-        return learn(problem, settings, self.job.seed)
+        return Made(learn(problem, settings, self.job.seed))
 
-    def judge(self, model: BaseModelAdapter, about: About) -> Evaluation:
+    def judge(self, made: Made, about: About) -> Evaluation:
         """Play episodes that neither training nor the search has seen."""
-        assert isinstance(model, PolicyAdapter)  # what ``fit`` gave
-        returns = model.mean_return(EPISODES, seed=_FINAL + about.seed)
+        assert isinstance(made.model, PolicyAdapter)  # what ``fit`` gave
+        returns = made.model.mean_return(EPISODES, seed=_FINAL + about.seed)
         return evaluate_policy(
             returns,
             model_key=about.model_key,

@@ -130,7 +130,7 @@ def test_a_job_that_cannot_run_is_refused_before_anything_is_fitted(parts: dict[
 
 
 def test_the_seeds_name_of_an_adapter_is_accepted_for_its_family() -> None:
-    assert plan_of(spec={"model_key": "m", "family": "xgb", "adapter": "adapters.xgb.XGBAdapter"}).space
+    assert plan_of(spec={"model_key": "m", "family": "xgb", "adapter": "adapters.xgb.XGBAdapter"}).proposals.space
 
 
 def test_what_a_job_does_not_say_comes_from_the_configuration() -> None:
