@@ -39,13 +39,13 @@ class MLPAdapter(TorchAdapter):
         Hyperparam(
             "dropout",
             "float",
-            0.1,
+            0.3,
             low=0.0,
             high=0.9,
             search=SearchDimension(kind="float", low=0.0, high=0.5),
         ),
         Hyperparam("activation", "choice", "relu", choices=("relu", "silu", "tanh")),
-        *training(),
+        *training(epochs=15),
     )
 
     def _network(self, width: int, outputs: int) -> torch.nn.Module:

@@ -44,7 +44,7 @@ TRAINING = (
         search=SearchDimension(kind="int", low=5, high=40),
         grid=(10, 20),
     ),
-    Hyperparam("batch_size", "int", 256, low=1, high=1_000_000),
+    Hyperparam("batch_size", "int", 0, low=0, high=1_000_000),  # 0 chooses by the number of rows
     Hyperparam(
         "learning_rate",
         "float",
@@ -81,6 +81,15 @@ def training(**defaults: Any) -> tuple[Hyperparam, ...]:
     return tuple(replace(setting, default=defaults.get(setting.name, setting.default)) for setting in TRAINING)
 
 
+def batch_size_for(rows: int) -> int:
+    """Choose a batch so that an epoch has about a hundred, each of 16 to 256 rows.
+
+    >>> batch_size_for(500), batch_size_for(6_400), batch_size_for(50_000)
+    (16, 64, 256)
+    """
+    return min(256, max(16, rows // 100))
+
+
 class TorchAdapter(BaseModelAdapter):
     """A network over the encoded matrix. A subclass gives ``family``, ``capabilities``, ``settings``, ``_network``."""
 
@@ -108,14 +117,14 @@ class TorchAdapter(BaseModelAdapter):
              valid: tuple[Matrix, npt.NDArray[Any]] | None, stopping: EarlyStopping | None) -> None:  # fmt: skip
         from mldl_ray.adapters.torch_loop import seeded, train  # noqa: PLC0415  # torch loads when first used
 
-        self._target = _centre_and_scale(answers) if self.task == "regression" else np.array([0.0, 1.0])
+        self._target: Doubles = _centre_and_scale(answers) if self.task == "regression" else np.array([0.0, 1.0])
         device = self._device()
         rows = self._rows(M, answers, self._row_weights(answers, weights), device)
         judges = None if valid is None else self._rows(*valid, None, device)
         with seeded(self.seed):
             network = self._network(M.shape[1], self.outputs).to(device)
             self.epochs_kept = train(
-                network, rows, self._recipe(), self._losses, valid=judges, stopping=stopping, change=self._change
+                network, rows, self._recipe(len(M)), self._losses, valid=judges, stopping=stopping, change=self._change
             )
         self._answering(network)
 
@@ -123,11 +132,12 @@ class TorchAdapter(BaseModelAdapter):
         """Keep a trained network for answers: on the CPU, in double precision, never to be trained again."""
         self._model = network.cpu().double().eval().requires_grad_(False)
 
-    def _recipe(self) -> Recipe:
+    def _recipe(self, rows: int) -> Recipe:
         from mldl_ray.adapters.torch_loop import Recipe  # noqa: PLC0415  # as above
 
-        names = ("epochs", "batch_size", "learning_rate", "weight_decay", "schedule", "clip_norm")
-        return Recipe(**{name: self.hyperparams[name] for name in names}, seed=self.seed)
+        names = ("epochs", "learning_rate", "weight_decay", "schedule", "clip_norm")
+        batch_size = self.hyperparams["batch_size"] or batch_size_for(rows)
+        return Recipe(**{name: self.hyperparams[name] for name in names}, batch_size=batch_size, seed=self.seed)
 
     def _device(self) -> str:
         import torch  # noqa: PLC0415  # as above
@@ -201,6 +211,20 @@ class TorchAdapter(BaseModelAdapter):
         share = np.divide(size, total, out=np.full_like(size, 1 / M.shape[1]), where=total > 0)
         return values + share * left[:, None, :], base
 
+    def graph(self) -> bytes:
+        """Write the network as a graph in double precision.
+
+        Raises:
+            Incompatible: It has a layer, or is no chain of layers, that ``torch_graphs`` can write.
+        """
+        from torch import nn  # noqa: PLC0415  # as above
+
+        from mldl_ray.adapters.torch_graphs import network_graph  # noqa: PLC0415  # as above
+
+        if not isinstance(self._model, nn.Sequential):
+            raise Incompatible(f"the network of family {self.family} is no chain of layers, so it has no graph form")
+        return network_graph(self._model, self.encoder.width, self.outputs, self._target)
+
     def _slopes(self, centre: Doubles, moved: Doubles, output: int) -> Doubles:
         """Average an output's gradient over points (Gauss–Legendre) on the straight way from the centre to each row."""
         import torch  # noqa: PLC0415  # as above
@@ -213,7 +237,7 @@ class TorchAdapter(BaseModelAdapter):
                 rows = torch.tensor(centre + node * moved[part], dtype=torch.float64, requires_grad=True)
                 (slope,) = torch.autograd.grad(self._model(rows)[:, output].sum(), rows)
                 slopes[part] += share * slope.numpy()
-        return slopes * self._target[1]
+        return np.asarray(slopes * self._target[1])
 
     # Files
 

@@ -173,11 +173,9 @@ class _Walk:
 def mean_loss(network: nn.Module, rows: Rows, loss: Loss) -> float:
     """Judge a network on rows that it did not learn from."""
     network.eval()
+    batches = zip(torch.split(rows.inputs, ROWS_AT_ONCE), torch.split(rows.answers, ROWS_AT_ONCE), strict=True)
     with torch.no_grad():
-        parts = [
-            loss(network(inputs), answers).double().sum()
-            for inputs, answers in zip(rows.inputs.split(ROWS_AT_ONCE), rows.answers.split(ROWS_AT_ONCE), strict=True)
-        ]
+        parts = [loss(network(inputs), answers).double().sum() for inputs, answers in batches]
     return float(sum(parts)) / len(rows.inputs)
 
 
