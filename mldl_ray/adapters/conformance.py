@@ -22,24 +22,27 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contracts.errors import Conflict, Incompatible, MldlError
 from contracts.specs import Task
-from mldl_ray.adapters.base import BaseModelAdapter
+from mldl_ray.adapters.base import UNSUPERVISED, BaseModelAdapter
 from mldl_ray.adapters.table import Floats
 from mldl_ray.serving_form import ServingModel, compile_form
 
 ROWS = 240
+LEARNED: frozenset[Task] = frozenset({"classification", "regression", "clustering", "dimension_reduction"})
+"""Tasks that are learned from a table and answer rows: those that this kit fits by itself."""
 
 _FRESH = """
 import sys, importlib, numpy, pyarrow.parquet
 module, name, folder = sys.argv[1:]
 adapter = getattr(importlib.import_module(module), name).load(folder)
 table = pyarrow.parquet.read_table(folder + "/rows.parquet")
-scores = adapter.predict_proba(table) if adapter.task == "classification" else adapter.predict(table)
-numpy.save(folder + "/scores.npy", scores)
+from mldl_ray.adapters.conformance import scores
+numpy.save(folder + "/scores.npy", scores(adapter, table))
 """
 
 
@@ -73,8 +76,23 @@ def with_series(table: pa.Table, seed: int = 2) -> pa.Table:
     return table
 
 
+def grouped_table(rows: int = ROWS, groups: int = 3, seed: int = 0) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    """Make rows of some groups that lie well apart in every column, and say which group each row is of."""
+    rng = np.random.default_rng(seed)
+    group = rng.integers(0, groups, rows)
+    names = np.array([f"kind {i}" for i in range(groups)])
+    made = {
+        "length": rng.normal(group * 20, 1),
+        "count": (group * 7) % (groups * 5) + rng.integers(0, 2, rows),
+        "colour": names[group],
+    }
+    return pa.table(made), group
+
+
 def answers(table: pa.Table, task: Task, classes: int = 2) -> Any:
-    """Make labels or values that follow from a table's columns, with a little noise."""
+    """Make labels or values that follow from a table's columns, with a little noise; None where no task has any."""
+    if task in UNSUPERVISED:
+        return None
     length = np.nan_to_num(table["length"].to_numpy(), nan=10.0)
     red = np.array([value == "red" for value in table["colour"].to_pylist()])
     signal = (length - 10) / 3 + red + np.random.default_rng(1).normal(0, 0.3, len(length))
@@ -103,19 +121,37 @@ class AdapterConformance:
         """Fit one adapter per task, and one with three classes."""
         table = self.table()
         capabilities = self.family.capabilities
-        for task in sorted(capabilities.tasks & {"classification", "regression"}):
+        for task in sorted(capabilities.tasks & LEARNED):
             yield self.make(task).fit(table, answers(table, task)), table
         if "classification" in capabilities.tasks and capabilities.multiclass:
             yield self.make("classification").fit(table, answers(table, "classification", 3)), table
 
     def test_it_learns_something(self) -> None:
         for adapter, table in self.fitted():
+            if adapter.task in UNSUPERVISED:
+                self.learns_groups(adapter.task)
+                continue
             truth = answers(table, adapter.task, max(2, len(adapter.classes)))
             found = adapter.predict(table)
             if adapter.task == "classification":
                 assert (found == truth).mean() > 0.7
             else:
                 assert np.corrcoef(found, truth)[0, 1] > 0.7
+
+    def learns_groups(self, task: Task) -> None:
+        """Check that rows of groups that lie far apart are told apart."""
+        table, group = grouped_table()
+        adapter = self.make(task).fit(table)
+        if task == "clustering":
+            found = adapter.predict(table)
+            assert set(found.tolist()) <= set(adapter.classes)
+            assert len(set(found.tolist())) >= 2
+            largest = sum(np.bincount(group[found == cluster]).max() for cluster in np.unique(found))
+            assert largest / len(group) > 0.8
+        elif task == "dimension_reduction":
+            places = adapter.predict(table)
+            within = sum(places[group == g].var(axis=0) * (group == g).mean() for g in np.unique(group))
+            assert np.sum(within) < 0.2 * places.var(axis=0).sum()
 
     def test_a_new_process_loads_it_and_predicts_the_same(self) -> None:
         for adapter, table in self.fitted():
@@ -186,9 +222,11 @@ class AdapterConformance:
 
     def test_rows_that_teach_nothing_are_refused(self) -> None:
         table = self.table()
-        for task in sorted(self.family.capabilities.tasks & {"classification", "regression"}):
+        for task in sorted(self.family.capabilities.tasks & LEARNED):
             target = answers(table, task)
-            assert "no rows" in refusal(self.make(task).fit, table.slice(0, 0), target[:0])
+            assert "no rows" in refusal(self.make(task).fit, table.slice(0, 0), None if target is None else target[:0])
+            if target is None:
+                continue
             assert "239" in refusal(self.make(task).fit, table, target[1:])
             gone = np.full(table.num_rows, np.nan)
             assert "missing in all" in refusal(self.make(task).fit, table, gone)
@@ -252,7 +290,7 @@ class AdapterConformance:
         if not self.family.capabilities.sample_weight:
             return
         table = self.table()
-        task = min(self.family.capabilities.tasks & {"classification", "regression"})
+        task = min(self.family.capabilities.tasks & LEARNED)
         target = answers(table, task)
         weights = np.where(np.arange(table.num_rows) < 60, 10.0, 0.1)
         weighted = self.make(task).fit(table, target, sample_weight=weights)
@@ -282,9 +320,14 @@ class AdapterConformance:
                 assert (form.kind == "onnx") == (form.why_native is None)
                 records = table.to_pylist()
                 answer = ServingModel.load(folder).predict(records)
-            assert answer.predictions == adapter.predict(table).tolist() or adapter.task == "regression"
+            expected = scores(adapter, table)
+            if adapter.task not in {"regression", "dimension_reduction"}:
+                assert answer.predictions == adapter.predict(table).tolist()
+            if adapter.task == "clustering":
+                assert close(np.array(answer.scores), expected.max(axis=1), 1e-6)
+                continue
             found = answer.probabilities if answer.probabilities is not None else answer.predictions
-            assert close(np.array(found), scores(adapter, table), 1e-6)
+            assert close(np.array(found), expected, 1e-6)
 
     def test_before_it_learned_it_says_so(self) -> None:
         adapter = self.make(min(self.family.capabilities.tasks))
@@ -299,7 +342,9 @@ def contents(folder: str) -> dict[str, bytes]:
 
 
 def scores(adapter: BaseModelAdapter, rows: Any) -> Floats:
-    """Give probabilities, or values where there are none."""
+    """Give probabilities; the raw score of every cluster; or values, where there are neither."""
+    if adapter.task == "clustering":
+        return adapter.raw_matrix(adapter.encoder.transform(rows))
     return adapter.predict_proba(rows) if adapter.task == "classification" else adapter.predict(rows)
 
 
