@@ -10,13 +10,19 @@ from typing import Any, Literal
 from contracts.errors import Incompatible
 from contracts.specs import SearchDimension
 
+LONGEST_TEXT = 200
+"""Characters of a text setting at most: it names something, and is no document."""
+
 
 @dataclass(frozen=True)
 class Hyperparam:
-    """One setting. ``aliases`` are other names in common use; ``search`` and ``grid`` say how a search moves it."""
+    """One setting. ``aliases`` are other names in common use; ``search`` and ``grid`` say how a search moves it.
+
+    A ``text`` may be absent (None) only where that is its default.
+    """
 
     name: str
-    kind: Literal["float", "int", "bool", "choice"]
+    kind: Literal["float", "int", "bool", "choice", "text"]
     default: Any
     low: float = -math.inf
     high: float = math.inf
@@ -43,7 +49,14 @@ class Hyperparam:
             if not isinstance(value, bool):
                 raise self._wrong(family, value, "true or false")
             return value
-        return self._number(family, value)
+        return self._text(family, value) if self.kind == "text" else self._number(family, value)
+
+    def _text(self, family: str, value: Any) -> str | None:
+        if value is None and self.default is None:
+            return None
+        if not isinstance(value, str) or not value.isprintable() or not 0 < len(value.strip()) <= LONGEST_TEXT:
+            raise self._wrong(family, value, f"a printable text of 1 to {LONGEST_TEXT} characters")
+        return value.strip()
 
     def _number(self, family: str, value: Any) -> float | int:
         whole = self.kind == "int"
