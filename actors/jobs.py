@@ -22,7 +22,7 @@ from actors.job_record import KIND, LIVE, JobRecord
 from actors.judging import Judge
 from contracts.errors import Conflict, MldlError
 from contracts.events import Fact
-from contracts.http import ExplainAnswer
+from contracts.http import ExplainAnswer, SampleAnswer
 from contracts.ports import Blobs, Clock, Journal, Once
 from contracts.records import Evaluation, Job, Progress
 from contracts.specs import DataRef, JobSpec
@@ -143,6 +143,10 @@ class Jobs:
     def explain(self, model_key: str, version: str, inputs: list[Any]) -> ExplainAnswer:
         """Attribute a version's scores for some rows to their columns; see ``Judge.explain``."""
         return self._judge.explain(model_key, version, inputs)
+
+    def sample(self, model_key: str, version: str, rows: int, seed: int) -> SampleAnswer:
+        """Have a generating version make rows; see ``Judge.sample``."""
+        return self._judge.sample(model_key, version, rows, seed)
 
     def _record(self, job_id: str) -> JobRecord:
         return JobRecord(self._journal, job_id, by="jobs")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from actors.job_process import rows_of
 from actors.models import load_model
 from contracts.errors import Incompatible, NotFound, Refused
 from contracts.events import Fact
-from contracts.http import ExplainAnswer
+from contracts.http import ExplainAnswer, SampleAnswer
 from contracts.ports import Blobs, Clock, Journal, Once
 from contracts.records import Dataset, Evaluation, Job, TrainedBundle
 from contracts.specs import DataRef, JobSpec
@@ -17,6 +17,7 @@ from mldl_ray.adapters.base import BaseModelAdapter
 from mldl_ray.adapters.encoder import table_of
 from mldl_ray.blobs.tables import read_table
 from mldl_ray.bridges.memory import EmbeddedMemory
+from mldl_ray.evaluation.generation import Generator
 from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import first_answer, load, write
 from mldl_ray.registry.catalog import Catalog
@@ -133,6 +134,23 @@ class Judge:
             base=tuple(found.base.tolist()),
             rows=tuple({name: tuple(row[i].tolist()) for i, name in enumerate(found.columns)} for row in found.values),
         )
+
+    def sample(self, model_key: str, version: str, rows: int, seed: int) -> SampleAnswer:
+        """Have a version that generates rows make some.
+
+        Raises:
+            NotFound: No such version.
+            Incompatible: It answers rows instead of making them.
+        """
+        bundle = Catalog(self._journal).bundle(model_key, version)
+        if bundle.task != "generation":
+            raise Incompatible(
+                f"{model_key} {bundle.version} does {bundle.task} and makes no rows; ask it for predictions",
+                {"task": bundle.task},
+            )
+        model = cast("Generator", load_model(self._blobs, bundle))
+        made = model.sample(rows, seed).to_pylist()
+        return SampleAnswer(model_key=model_key, version=str(bundle.version), rows=tuple(made))
 
     def _judge(
         self,

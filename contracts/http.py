@@ -92,6 +92,21 @@ class ExplainAnswer(Words):
     rows: tuple[dict[str, tuple[float, ...]], ...] = Field(description="Column → its part of each score.")
 
 
+class SampleRequest(Words):
+    """How many rows a generating version shall make."""
+
+    rows: int = Field(default=10, ge=1, le=10_000)
+    seed: int = Field(default=0, ge=0, description="The same seed makes the same rows.")
+
+
+class SampleAnswer(Words):
+    """Rows that a version made."""
+
+    model_key: str
+    version: str
+    rows: tuple[Json, ...]
+
+
 class RegisterRequest(Words):
     """Which job's model becomes a version."""
 

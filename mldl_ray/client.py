@@ -25,6 +25,8 @@ from contracts.http import (
     RegisterRequest,
     Rollback,
     RollbackRequest,
+    SampleAnswer,
+    SampleRequest,
     Why,
 )
 from contracts.records import Approval, Evaluation, Job, Policy, RestorePlan, Snapshot, TrainedBundle, VersionView
@@ -135,6 +137,11 @@ class MLDLClient(Operations):
         """Attribute a version's scores for some rows to their columns."""
         body = read(ExplainRequest, {"inputs": tuple(inputs)})
         return self._post(ExplainAnswer, f"{version_path(model_key, version)}/explain", body)
+
+    def sample(self, model_key: str, rows: int = 10, version: str = "latest", *, seed: int = 0) -> list[Json]:
+        """Have a version that generates rows make some."""
+        body = read(SampleRequest, {"rows": rows, "seed": seed})
+        return list(self._post(SampleAnswer, f"{version_path(model_key, version)}/sample", body).rows)
 
     # Registry
 

@@ -126,7 +126,7 @@ def batch_bytes(model_key: str, group: Group, rows: Sequence[Seen], schema: Inpu
     }
     if schema is not None:
         features = table_of(schema, [_typed(schema, seen.row) for seen in rows])
-        columns |= {f"{FEATURE}{name}": features.column(name) for name in schema.names}
+        columns |= {f"{FEATURE}{name}": features.column(name) for name in _watched(schema)}
     facts = group._asdict() | {"model_key": model_key, "lost": lost}
     facts.pop("role")
     table = pa.table(columns).replace_schema_metadata({name: str(value) for name, value in facts.items()})
@@ -134,6 +134,11 @@ def batch_bytes(model_key: str, group: Group, rows: Sequence[Seen], schema: Inpu
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return sink.getvalue()
+
+
+def _watched(schema: InputSchema) -> list[str]:
+    """List the columns that are sent: not series, which no drift test reads and which would make batches too large."""
+    return [column.name for column in schema.columns if column.kind != "sequence"]
 
 
 def _typed(schema: InputSchema, row: Sequence[Any] | None) -> list[Any]:
@@ -156,5 +161,15 @@ def _moment(value: Any) -> Any:
     return _EPOCH + timedelta(seconds=seconds(value))
 
 
-_READ: dict[str, Callable[[Any], Any]] = {"numeric": _number, "boolean": bool, "categorical": str, "datetime": _moment}
+def _left_out(_: Any) -> None:
+    """Spare a series the way into a table that it would be dropped from."""
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "numeric": _number,
+    "boolean": bool,
+    "categorical": str,
+    "datetime": _moment,
+    "sequence": _left_out,
+}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

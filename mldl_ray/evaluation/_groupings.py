@@ -1,6 +1,7 @@
 """Arithmetic of the figures about models without a target, for many weightings at once, as in ``_figures``.
 
-Clusters are judged by the points they hold or by labels that someone else gave; a reduction by what it leads back to.
+Clusters are judged by the points they hold or by labels that someone else gave; a reduction by what it leads back to;
+made rows by real ones; a policy by what it earned.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from mldl_ray.evaluation import _figures
 
 Doubles = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
@@ -70,6 +73,28 @@ def explained_variance(points: Array, again: Array, mass: Doubles) -> Doubles:
 def reconstruction_error(points: Array, again: Array, mass: Doubles) -> Doubles:
     """Mean squared difference between a value and what it is led back to, per column of the model's space."""
     return _mean(mass, ((points - again) ** 2).mean(axis=1))
+
+
+def realism(real: Array, proba: Array, mass: Doubles) -> Doubles:
+    """How little a classifier can tell real rows from made ones: 1 not at all (AUROC ½ or less), 0 always.
+
+    Source:
+        Classifier two-sample tests: Lopez-Paz & Oquab, "Revisiting Classifier Two-Sample Tests" (ICLR 2017).
+    """
+    return np.minimum(1.0, 2 * (1 - _figures.auroc(real, proba, mass)))
+
+
+def coverage(real: Array, group: Array, mass: Doubles) -> Doubles:
+    """What made and real rows have in common when both are counted by groups: the sum of the smaller shares, 0 to 1."""
+    groups = np.arange(int(group.max()) + 1)
+    member = (group[:, None] == groups).astype(np.float64)
+    shares = [(mass * side) @ member / (mass @ side.astype(np.float64))[:, None] for side in (real == 1, real == 0)]
+    return np.asarray(np.minimum(*shares).sum(axis=1))
+
+
+def mean(_: Array, values: Array, mass: Doubles) -> Doubles:
+    """Mean of what was earned."""
+    return np.asarray(mass @ values / mass.sum(axis=1))
 
 
 def _pairs(group: npt.NDArray[np.int64], mass: Doubles) -> Doubles:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from contracts.errors import Incompatible
 from contracts.specs import Task
-from mldl_ray.evaluation import _figures, _groupings
+from mldl_ray.evaluation import _figures, _groupings, _silhouette
 from mldl_ray.evaluation._rows import Rows, rows_of
 
 Figure = Callable[[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.float64]], npt.NDArray[np.float64]]
@@ -89,11 +89,14 @@ def _all() -> tuple[Metric, ...]:
         Metric("rmse", r, _figures.rmse, higher_is_better=False),
         Metric("mae", r, _figures.mae, higher_is_better=False),
         Metric("r2", r, _figures.r2, low=-np.inf, high=1, why_undefined=_constant),
-        Metric("silhouette", k, _figures.silhouette, low=-1, high=1, why_undefined=_clusters),
+        Metric("silhouette", k, _silhouette.silhouette, low=-1, high=1, why_undefined=_clusters),
         Metric("davies_bouldin", k, _groupings.davies_bouldin, higher_is_better=False, why_undefined=_clusters),
         Metric("ari", k, _groupings.adjusted_rand, low=-0.5, high=1, why_undefined=_groups),
         Metric("explained_variance", d, _groupings.explained_variance, low=-np.inf, high=1, why_undefined=_still),
         Metric("reconstruction_error", d, _groupings.reconstruction_error, higher_is_better=False),
+        Metric("realism", "generation", _groupings.realism, high=1),
+        Metric("coverage", "generation", _groupings.coverage, high=1),
+        Metric("mean_return", "reinforcement", _groupings.mean, low=-np.inf),
     )
 
 

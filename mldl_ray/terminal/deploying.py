@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal
 
 import typer
@@ -28,6 +29,7 @@ def add(app: typer.Typer) -> None:
     remote(app, "rollback")(rollback)
     remote(app, "predict", flag=False)(predict)
     remote(app, "explain")(explain)
+    remote(app, "sample")(sample)
     snapshot = group("Moments to go back to.")
     remote(snapshot, "export")(export)
     remote(snapshot, "list")(list_snapshots)
@@ -146,6 +148,18 @@ def explain(
     ]
     names = [str(output).replace(" ", "_") for output in found.outputs]
     terminal.show(found, table(" ".join(["row", "column", *names]), rows))
+
+
+def sample(
+    terminal: Terminal,
+    model_key: str,
+    rows: Annotated[int, typer.Option(help="How many.")] = 10,
+    version: Annotated[str, typer.Option(help="A number, or latest.")] = "latest",
+    seed: Annotated[int, typer.Option(help="Same seed, same rows.")] = 0,
+) -> None:
+    """Have a version that generates rows make some; prints them as JSON lines."""
+    found = terminal.client.sample(model_key, rows, version, seed=seed)
+    terminal.show(found, "\n".join(json.dumps(row, default=str) for row in found))
 
 
 def export(terminal: Terminal, reason: Why) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,6 +12,7 @@ from mldl_ray.adapters import adapter_class
 from mldl_ray.adapters.base import UNSUPERVISED, BaseModelAdapter
 from mldl_ray.adapters.encoder import Encoder
 from mldl_ray.adapters.reinforcement import PolicyAdapter
+from mldl_ray.evaluation.generation import Generator, figure_of_generated
 from mldl_ray.evaluation.metrics import score
 from mldl_ray.evaluation.unsupervised import figure
 from mldl_ray.training.problem import Fold, Part, Problem
@@ -30,6 +33,8 @@ def fit_score(problem: Problem, settings: Json, number: int, share: float = 1.0)
     fold = problem.folds[number]
     if problem.task in UNSUPERVISED:
         model = fit(problem, settings, fold.encoder, _some(fold, share), None)
+        if problem.task == "generation":
+            return figure_of_generated(cast("Generator", model), fold.judge.M, problem.metric, seed=problem.seed)
         return figure(model, fold.judge.M, fold.judge.y, problem.metric, seed=problem.seed)
     return score(problem.metric, fold.judge.y, fold_answers(problem, settings, fold, share), fold.judge.weights)
 

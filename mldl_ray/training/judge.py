@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from contracts.records import Evaluation, PredictionInterval
 from mldl_ray.adapters.base import UNSUPERVISED, BaseModelAdapter
 from mldl_ray.evaluation import Stable, evaluate
+from mldl_ray.evaluation.generation import Generator, evaluate_generated
 from mldl_ray.evaluation.unsupervised import evaluate_unsupervised
 from mldl_ray.training.rows import TrainingRows
 
@@ -38,6 +40,18 @@ def judge(
         Incompatible: Rows or figures that do not fit the model.
     """
     features = rows.features.select(list(model.schema.names))
+    if model.task == "generation":
+        return evaluate_generated(
+            cast("Generator", model),
+            features,
+            model_key=about.model_key,
+            version=about.version,
+            dataset_digest=about.dataset_digest,
+            metrics=metrics,
+            seed=about.seed,
+            created_at=about.created_at,
+            evaluation_id=about.evaluation_id,
+        )
     if model.task in UNSUPERVISED:
         return evaluate_unsupervised(
             model,

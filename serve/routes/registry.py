@@ -9,7 +9,15 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
 from contracts.errors import Incompatible, NotFound
-from contracts.http import ApproveRequest, ExplainAnswer, ExplainRequest, PolicyRequest, RegisterRequest
+from contracts.http import (
+    ApproveRequest,
+    ExplainAnswer,
+    ExplainRequest,
+    PolicyRequest,
+    RegisterRequest,
+    SampleAnswer,
+    SampleRequest,
+)
 from contracts.records import Approval, Policy, TrainedBundle, VersionView
 from contracts.specs import Task
 from serve.access import Admin, Approver, Reader, Registrar
@@ -86,6 +94,12 @@ def view(
 def explain(model_key: KeyInPath, version: VersionInPath, body: ExplainRequest, actors: ActorsOf, _: Reader) -> Any:
     """Attribute a version's scores for some rows to their columns."""
     return actors.jobs.explain(model_key, version, list(body.inputs))
+
+
+@router.post("/registry/{model_key}/{version}/sample", response_model=SampleAnswer)
+def sample(model_key: KeyInPath, version: VersionInPath, body: SampleRequest, actors: ActorsOf, _: Reader) -> Any:
+    """Have a version that generates rows make some."""
+    return actors.jobs.sample(model_key, version, body.rows, body.seed)
 
 
 @router.get("/registry/{model_key}/{version}/card", response_class=HTMLResponse)
