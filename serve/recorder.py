@@ -60,6 +60,7 @@ class Recorder:
         self._flush_s, self._most_rows = flush_s, most_rows
         self._rows: dict[Group, list[Seen]] = defaultdict(list)
         self._schemas: dict[str, InputSchema] = {}
+        self._series: dict[str, frozenset[int]] = {}
         self._count, self._lost = 0, 0
 
     def knows(self, version: str) -> bool:
@@ -69,6 +70,7 @@ class Recorder:
     def describe(self, version: str, schema: InputSchema) -> None:
         """Say which columns the rows of a version have."""
         self._schemas[version] = schema
+        self._series[version] = frozenset(i for i, column in enumerate(schema.columns) if column.kind == "sequence")
 
     def add(self, group: Group, seen: Seen) -> None:
         """Keep one row for the next flush."""
@@ -76,11 +78,18 @@ class Recorder:
             self._lost += 1
             return
         self._count += 1
-        self._rows[group].append(seen)
+        self._rows[group].append(self._without_series(group.version, seen))
 
     def lose(self, rows: int) -> None:
         """Count rows that were dropped before they came here."""
         self._lost += rows
+
+    def _without_series(self, version: str, seen: Seen) -> Seen:
+        """Let go of series at once: no drift test reads them, and a full buffer of them would fill the memory."""
+        heavy = self._series.get(version)
+        if not heavy or seen.row is None:
+            return seen
+        return seen._replace(row=[None if i in heavy else value for i, value in enumerate(seen.row)])
 
     async def run(self) -> None:
         """Flush for ever."""
@@ -126,7 +135,8 @@ def batch_bytes(model_key: str, group: Group, rows: Sequence[Seen], schema: Inpu
     }
     if schema is not None:
         features = table_of(schema, [_typed(schema, seen.row) for seen in rows])
-        columns |= {f"{FEATURE}{name}": features.column(name) for name in _watched(schema)}
+        sent = [column.name for column in schema.columns if column.kind != "sequence"]
+        columns |= {f"{FEATURE}{name}": features.column(name) for name in sent}
     facts = group._asdict() | {"model_key": model_key, "lost": lost}
     facts.pop("role")
     table = pa.table(columns).replace_schema_metadata({name: str(value) for name, value in facts.items()})
@@ -134,11 +144,6 @@ def batch_bytes(model_key: str, group: Group, rows: Sequence[Seen], schema: Inpu
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return sink.getvalue()
-
-
-def _watched(schema: InputSchema) -> list[str]:
-    """List the columns that are sent: not series, which no drift test reads and which would make batches too large."""
-    return [column.name for column in schema.columns if column.kind != "sequence"]
 
 
 def _typed(schema: InputSchema, row: Sequence[Any] | None) -> list[Any]:
@@ -161,15 +166,5 @@ def _moment(value: Any) -> Any:
     return _EPOCH + timedelta(seconds=seconds(value))
 
 
-def _left_out(_: Any) -> None:
-    """Spare a series the way into a table that it would be dropped from."""
-
-
-_READ: dict[str, Callable[[Any], Any]] = {
-    "numeric": _number,
-    "boolean": bool,
-    "categorical": str,
-    "datetime": _moment,
-    "sequence": _left_out,
-}
+_READ: dict[str, Callable[[Any], Any]] = {"numeric": _number, "boolean": bool, "categorical": str, "datetime": _moment}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

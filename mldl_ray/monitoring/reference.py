@@ -1,6 +1,7 @@
 """What a version's live rows are compared with: its held-out rows, column by column, in a form that is quick to test.
 
 They lie in the version's artifact as ``reference.parquet``. Points in time are left out: time passes without drift.
+Series are left out too: live rows come without them, and the score speaks for them.
 """
 
 from __future__ import annotations
