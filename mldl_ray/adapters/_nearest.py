@@ -32,6 +32,8 @@ NOISE = -1
 """The class of rows that are near no cluster."""
 FARTHEST = 1e100
 """Encoded values are held within this on both sides, so that their squares stay finite."""
+_SAME = 1e-6  # of the rows' size: rows so near are the same row
+_ROUNDING = 1e-14  # of squared distances, beside the squared lengths that they are the difference of
 _CELLS = 4_000_000  # of rows × stored rows at once: 32 MB
 
 
@@ -214,6 +216,12 @@ class DBSCANAdapter(NearestAdapter):
                 "the data",
                 {"eps": self._radius, "min_samples": fewest},
             )
+        if self._radius**2 < _ROUNDING * float((points**2).sum(axis=1).max()):
+            raise Incompatible(
+                f"eps={self._radius:.4g} is too small to be seen beside values as large as these in double precision; "
+                "raise it, or use scale 'range'",
+                {"eps": self._radius},
+            )
         labels = np.full(len(points), NOISE)
         labels[model.core_sample_indices_] = model.labels_[model.core_sample_indices_]
         return labels
@@ -226,7 +234,9 @@ class DBSCANAdapter(NearestAdapter):
         eps = float(np.quantile(reach, 1 - self.hyperparams["noise_share"], method="higher"))
         if eps > 0:
             return eps
-        return float(reach[reach > 0].min()) if reach.any() else 1.0  # rows repeat: the least that tells any apart
+        if reach.any():
+            return float(reach[reach > 0].min())  # most rows repeat: what tells any apart
+        return _SAME * (float(np.linalg.norm(points, axis=1).max()) or 1.0)
 
 
 def enough_rows_near(rows: int, fewest: int) -> None:

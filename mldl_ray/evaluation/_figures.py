@@ -20,9 +20,6 @@ Doubles = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
 Curve = Callable[[Doubles, Doubles], Doubles]
 
-SILHOUETTE_ROWS = 2000
-"""A silhouette needs all distances, n²: beyond this many rows it is taken over so many, drawn with a fixed seed."""
-
 _LEAST = float(np.finfo(np.float64).eps)
 
 
@@ -148,19 +145,6 @@ def r2(truth: Array, said: Array, mass: Doubles) -> Doubles:
     variance = _mean(mass, centred**2) - _mean(mass, centred) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):  # a resample of one value: NaN, which is not counted
         return np.asarray(1.0 - _mean(mass, (truth - said) ** 2) / variance)
-
-
-def silhouette(points: Array, cluster: Array, mass: Doubles) -> Doubles:
-    """Mean of (b − a) / max(a, b): a to the row's own cluster, b to the nearest other one; −1 to 1.
-
-    Resamples weigh the rows' silhouettes and leave the clustering as it is.
-    """
-    from sklearn.metrics import silhouette_samples  # noqa: PLC0415  # scikit-learn loads when first used
-
-    kept = np.arange(len(points))
-    if len(points) > SILHOUETTE_ROWS:
-        kept = np.sort(np.random.default_rng(0).choice(len(points), SILHOUETTE_ROWS, replace=False))
-    return _mean(mass[:, kept], silhouette_samples(points[kept], cluster[kept]))
 
 
 def _mean(mass: Doubles, values: Array) -> Doubles:

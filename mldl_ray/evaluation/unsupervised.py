@@ -17,8 +17,8 @@ from contracts.records import Evaluation, Interval
 from mldl_ray.adapters import target
 from mldl_ray.adapters.table import to_table
 from mldl_ray.evaluation._bootstrap import Resamples
-from mldl_ray.evaluation._figures import SILHOUETTE_ROWS
 from mldl_ray.evaluation._rows import Rows
+from mldl_ray.evaluation._silhouette import SILHOUETTE_ROWS
 from mldl_ray.evaluation.metrics import METRICS, Metric, metric_of, metrics_of, value_of
 
 if TYPE_CHECKING:
