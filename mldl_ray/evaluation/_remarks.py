@@ -13,6 +13,10 @@ WIDE = 0.1
 UNEQUAL = 0.1
 SENSITIVE_TO_NOISE = 0.05
 """Share of the clean score that noise of a quarter deviation may cost before it is worth a word."""
+BREAKS = 0.3
+"""Share of right answers that a change of a quarter deviation, made on purpose, may turn before it is worth a word."""
+ONE_COLUMN = 0.8
+"""Share of all influence that one column may have: more is often a leak of the answer."""
 
 
 def remarks(bundle: TrainedBundle, evaluation: Evaluation) -> list[str]:
@@ -22,8 +26,8 @@ def remarks(bundle: TrainedBundle, evaluation: Evaluation) -> list[str]:
     >>> remarks(TrainedBundle(model_key="m", artifact_uri="", validation_hash="", created_at=""), few)[0]
     'Judged on 40 rows only: every figure here is rough.'
     """
-    return [*_rows(evaluation), *_calibration(evaluation), *_fairness(evaluation), *_robustness(evaluation),
-            *_serving(bundle)]  # fmt: skip
+    return [*_rows(evaluation), *_stable(evaluation), *_calibration(evaluation), *_fairness(bundle, evaluation),
+            *_robustness(evaluation), *_attack(evaluation), *_influence(evaluation), *_serving(bundle)]  # fmt: skip
 
 
 def _rows(evaluation: Evaluation) -> Iterator[str]:
@@ -37,6 +41,15 @@ def _rows(evaluation: Evaluation) -> Iterator[str]:
         yield f"{name} is not given: {why}."
 
 
+def _stable(evaluation: Evaluation) -> Iterator[str]:
+    found = evaluation.against_stable
+    if found is not None and found.high < 0:
+        yield (
+            f"It is worse than the stable version {found.version or ''}".rstrip()
+            + f": {found.metric} {number(found.candidate)} against {number(found.stable)} on the same rows."
+        )
+
+
 def _calibration(evaluation: Evaluation) -> Iterator[str]:
     found, bound = evaluation.calibration, evaluation.intervals.get("ece_debiased")
     if bound is not None and bound.low > 0.02:
@@ -46,14 +59,25 @@ def _calibration(evaluation: Evaluation) -> Iterator[str]:
         yield f"Calibration by {found.method} made confidence worse here: {before:.3f} before, {found.ece:.3f} after."
 
 
-def _fairness(evaluation: Evaluation) -> Iterator[str]:
+def _fairness(bundle: TrainedBundle, evaluation: Evaluation) -> Iterator[str]:
     found = evaluation.fairness
     rate = "mean_prediction" if found.selected is None else "selection_rate"
     for column in found.groups:
         difference = found.by_column.get(column, {}).get(rate, 0.0)
         if difference > UNEQUAL:
             yield _unequal(evaluation, column, rate, difference)
-    if not found.groups and not found.left_out:
+    if found.worst_class is not None and (found.delta or 0.0) > UNEQUAL and found.worst_class != found.selected:
+        yield f"Groups differ most in how often they are predicted as {found.worst_class!r}: by {found.delta:.2f}."
+    inner = found.intersectional_delta
+    if inner is not None and inner > UNEQUAL and inner > (found.delta or 0.0) + UNEQUAL:
+        yield f"Groups that columns define together differ by {inner:.2f}, more than any column shows alone."
+    if found.insufficient and (few := {n for n in found.insufficient if " × " not in n}):
+        groups = sum(len(found.insufficient[name]) for name in few)
+        yield (
+            f"{groups} {'group' if groups == 1 else 'groups'} of {', '.join(sorted(few))} had too few rows to be "
+            "judged: nothing is known about them."
+        )
+    if bundle.task in (None, "classification", "regression") and not found.groups and not found.left_out:
         yield "Fairness was not looked at: no sensitive column was named."
 
 
@@ -75,6 +99,30 @@ def _robustness(evaluation: Evaluation) -> Iterator[str]:
             f"Small errors in its numbers cost it much: noise of a quarter standard deviation makes "
             f"{found.metric or 'its score'} worse by {loss:.3f}, from {clean:.3f}."
         )
+
+
+def _attack(evaluation: Evaluation) -> Iterator[str]:
+    found = evaluation.robustness.adversarial
+    if found is None:
+        return
+    eps = "0.25"
+    if found.metric == "accuracy" and found.clean and found.robust.get(eps, found.clean) < (1 - BREAKS) * found.clean:
+        yield (
+            f"It can be made wrong on purpose: changing numbers by up to {eps} deviations takes accuracy from "
+            f"{found.clean:.3f} to {found.robust[eps]:.3f}."
+        )
+    if found.gradient_masking:
+        yield f"Its gradient misleads an attacker ({found.why}), so it may be less robust than it looks."
+
+
+def _influence(evaluation: Evaluation) -> Iterator[str]:
+    found = evaluation.picture.influence
+    whole = sum(found.values())
+    if len(found) < 3 or not whole:
+        return
+    name, most = next(iter(found.items()))
+    if most > ONE_COLUMN * whole:
+        yield f"It hangs on one column, {name} ({most / whole:.0%} of all influence): is that known when it is asked?"
 
 
 def _serving(bundle: TrainedBundle) -> Iterator[str]:
