@@ -26,3 +26,12 @@ class TestLinearSVM(AdapterConformance):
 
 class TestSVR(AdapterConformance):
     family = adapter_class("svr")
+
+
+class TestKNN(AdapterConformance):
+    family = adapter_class("knn")
+
+
+class TestKNNUniform(AdapterConformance):
+    family = adapter_class("knn")
+    hyperparams: ClassVar[dict[str, Any]] = {"weights": "uniform", "n_neighbors": 7, "scale": "unit"}
