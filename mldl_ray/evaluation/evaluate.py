@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from contracts.errors import Incompatible
-from contracts.records import AgainstStable, Evaluation, Fairness, PredictionInterval, Robustness
+from contracts.records import AgainstStable, Evaluation, Fairness, Picture, PredictionInterval, Robustness
 from mldl_ray.evaluation._bootstrap import Resamples
 from mldl_ray.evaluation._judged import Found, Judged
 from mldl_ray.evaluation._reliability import calibration_of
@@ -81,9 +81,7 @@ def evaluate(
     robustness = _robustness(judged, found, seed)
     interval = prediction_interval and judged_interval(prediction_interval, judged.rows, draws)
     against = _against(judged, stable, draws, found)
-    picture, unexplained = picture_of(adapter, judged.table, judged.rows, seed)
-    if unexplained is not None:
-        found.left_out["influence"] = unexplained
+    picture = _picture(judged, found, seed)
     return Evaluation(
         evaluation_id=evaluation_id,
         model_key=model_key,
@@ -136,6 +134,13 @@ def _robustness(judged: Judged, found: Found, seed: int) -> Robustness:
         judged.adapter, judged.table, judged.labels, sensitive=judged.groups, weights=rows.mass, seed=seed
     )
     return robustness.model_copy(update={"adversarial": attacked})
+
+
+def _picture(judged: Judged, found: Found, seed: int) -> Picture:
+    picture, unexplained = picture_of(judged.adapter, judged.table, judged.rows, seed)
+    if unexplained is not None:
+        found.left_out["influence"] = unexplained
+    return picture
 
 
 def _against(judged: Judged, stable: Stable | None, draws: Resamples, found: Found) -> AgainstStable | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,11 @@ BINARY: dict[str, Reference] = {
     "precision": lambda y, p, w: reference.precision_score(y, p.argmax(axis=1), sample_weight=w),
     "recall": lambda y, p, w: reference.recall_score(y, p.argmax(axis=1), sample_weight=w),
     "accuracy": lambda y, p, w: reference.accuracy_score(y, p.argmax(axis=1), sample_weight=w),
+    "balanced_accuracy": lambda y, p, w: reference.balanced_accuracy_score(y, p.argmax(axis=1), sample_weight=w),
+    "f1_macro": lambda y, p, w: reference.f1_score(y, p.argmax(axis=1), average="macro", sample_weight=w),
+    "f1_weighted": lambda y, p, w: reference.f1_score(y, p.argmax(axis=1), average="weighted", sample_weight=w),
     "auroc": lambda y, p, w: reference.roc_auc_score(y, p[:, 1], sample_weight=w),
+    "auprc": lambda y, p, w: reference.average_precision_score(y, p[:, 1], sample_weight=w),
     "logloss": lambda y, p, w: reference.log_loss(y, p, sample_weight=w),
     "brier": lambda y, p, w: reference.brier_score_loss(y, p[:, 1], sample_weight=w),
 }
@@ -53,6 +58,10 @@ MANY: dict[str, Reference] = {
     "precision": lambda y, p, w: reference.precision_score(y, p.argmax(axis=1), average="macro", sample_weight=w),
     "recall": lambda y, p, w: reference.recall_score(y, p.argmax(axis=1), average="macro", sample_weight=w),
     "accuracy": BINARY["accuracy"],
+    "balanced_accuracy": BINARY["balanced_accuracy"],
+    "f1_macro": BINARY["f1_macro"],
+    "f1_weighted": BINARY["f1_weighted"],
+    "auprc": lambda y, p, w: reference.average_precision_score(y, p, average="macro", sample_weight=w),
     "auroc": lambda y, p, w: reference.roc_auc_score(y, p, multi_class="ovr", average="macro", sample_weight=w),
     "logloss": BINARY["logloss"],
     "brier": lambda y, p, w: float(np.average(((p - np.eye(p.shape[1])[y]) ** 2).sum(axis=1), weights=w)),
@@ -90,6 +99,23 @@ def test_regression_metrics_agree_with_scikit_learn(name: str, expected: Referen
     assert score(name, truth, said, weights) == pytest.approx(expected(truth, said, sample_weight=weights), rel=1e-6)
 
 
+def test_every_figure_of_classes_has_its_reference() -> None:
+    assert set(BINARY) == set(MANY) == {metric.name for metric in metrics_of("classification")} - {"calibration"}
+
+
+def test_micro_averages_are_the_accuracy_so_they_need_no_names() -> None:
+    y, proba, weights = drawn(400, 4)
+    for measure in (reference.f1_score, reference.precision_score, reference.recall_score):
+        found = measure(y, proba.argmax(axis=1), average="micro", sample_weight=weights)
+        assert found == pytest.approx(score("accuracy", y, proba, weights))
+
+
+def test_every_figure_is_defined_in_the_documents() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text()
+    for name in METRICS:
+        assert f"| `{name}` |" in page, f"{name} is missing in docs/evaluation.md"
+
+
 def test_silhouette_agrees_with_scikit_learn_on_wine() -> None:
     from sklearn.datasets import load_wine
 
@@ -122,6 +148,27 @@ def test_a_tied_score_counts_half_in_auroc() -> None:
     assert score("auroc", [0, 0, 1], [[0.9, 0.1], [0.5, 0.5], [0.5, 0.5]]) == 0.75
 
 
+def test_auprc_by_hand() -> None:
+    falling = np.array([0.9, 0.8, 0.7, 0.6])
+    proba = np.column_stack([1 - falling, falling])
+    assert score("auprc", [1, 0, 1, 0], proba) == pytest.approx(1 / 2 * 1 + 1 / 2 * 2 / 3)
+    assert score("auprc", [1, 0, 1, 0], np.full((4, 2), 0.5)) == 0.5  # guessing reaches the share of positives
+
+
+def test_auprc_of_more_classes_is_averaged_over_those_with_rows() -> None:
+    y, proba, _ = drawn(200, 3)
+    seen = y < 2
+    expected = np.mean([reference.average_precision_score(y[seen] == c, proba[seen, c]) for c in (0, 1)])
+    assert score("auprc", y[seen], proba[seen]) == pytest.approx(expected)
+
+
+def test_balanced_accuracy_counts_a_rare_class_as_much_as_a_frequent_one() -> None:
+    y = np.array([0] * 9 + [1])
+    proba = np.tile([0.9, 0.1], (10, 1))
+    assert score("accuracy", y, proba) == 0.9
+    assert score("balanced_accuracy", y, proba) == 0.5
+
+
 def test_a_certain_and_wrong_prediction_has_a_finite_logloss() -> None:
     assert score("logloss", [1], [[1.0, 0.0]]) == pytest.approx(-math.log(np.finfo(float).eps))
 
@@ -145,6 +192,7 @@ def test_auroc_of_more_classes_is_averaged_over_those_with_rows() -> None:
     ("name", "truth", "said", "why"),
     [
         ("auroc", [1, 1], [[0.2, 0.8], [0.4, 0.6]], "one class"),
+        ("auprc", [1, 1], [[0.2, 0.8], [0.4, 0.6]], "one class"),
         ("f1", [0, 0], [[0.2, 0.8], [0.4, 0.6]], "last class"),
         ("recall", [0, 0], [[0.2, 0.8], [0.4, 0.6]], "last class"),
         ("r2", [3.0, 3.0], [1.0, 2.0], "no variance"),
