@@ -35,3 +35,12 @@ class TestKNN(AdapterConformance):
 class TestKNNUniform(AdapterConformance):
     family = adapter_class("knn")
     hyperparams: ClassVar[dict[str, Any]] = {"weights": "uniform", "n_neighbors": 7, "scale": "unit"}
+
+
+class TestNaiveBayes(AdapterConformance):
+    family = adapter_class("naive_bayes")
+
+
+class TestGaussianNaiveBayes(AdapterConformance):
+    family = adapter_class("naive_bayes")
+    hyperparams: ClassVar[dict[str, Any]] = {"numbers": "gaussian"}
