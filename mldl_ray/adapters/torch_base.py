@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 FILE = "weights.safetensors"
 NEEDS = {"torch": "pip install 'mldl-ray[deep]'", "safetensors": "pip install 'mldl-ray[deep]'"}
-ROWS_AT_ONCE = 1024  # of a prediction: bounds its memory, and changes nothing else
 POINTS = 32  # on the way from the average row to a row, where gradients are taken
 _LARGEST = 1e30  # inputs of training in single precision are cut to ± this
 
@@ -94,6 +93,7 @@ class TorchAdapter(BaseModelAdapter):
     """A network over the encoded matrix. A subclass gives ``family``, ``capabilities``, ``settings``, ``_network``."""
 
     settings: ClassVar[tuple[Hyperparam, ...]] = TRAINING
+    rows_at_once: ClassVar[int] = 1024  # of a prediction: bounds its memory, and changes nothing else
 
     # Hooks of a neural family
 
@@ -187,8 +187,8 @@ class TorchAdapter(BaseModelAdapter):
 
         parts = [np.zeros((0, self.outputs))]
         with torch.no_grad():
-            for start in range(0, len(M), ROWS_AT_ONCE):
-                rows = torch.tensor(M[start : start + ROWS_AT_ONCE], dtype=torch.float64)
+            for start in range(0, len(M), self.rows_at_once):
+                rows = torch.tensor(M[start : start + self.rows_at_once], dtype=torch.float64)
                 parts.append(self._model(rows).numpy())
         centre, scale = self._target
         return np.asarray(np.concatenate(parts) * scale + centre)
@@ -211,6 +211,26 @@ class TorchAdapter(BaseModelAdapter):
         share = np.divide(size, total, out=np.full_like(size, 1 / M.shape[1]), where=total > 0)
         return values + share * left[:, None, :], base
 
+    def gradient(self, M: Matrix, answers: npt.NDArray[Any]) -> Doubles:
+        """Give the slope of each row's loss along its encoded columns, ``(n, width)``: what an attack climbs.
+
+        Args:
+            M: Encoded rows.
+            answers: Positions in ``classes``, or values, one per row.
+        """
+        import torch  # noqa: PLC0415  # as above
+
+        slopes = np.zeros(M.shape)
+        centre, scale = self._target
+        for start in range(0, len(M), self.rows_at_once):
+            part = slice(start, start + self.rows_at_once)
+            rows = torch.tensor(M[part], dtype=torch.float64, requires_grad=True)
+            raw, kind = self._model(rows), torch.int64 if self.outputs > 1 else torch.float64
+            loss = self._losses(raw, torch.tensor((answers[part] - centre) / scale, dtype=kind)).sum()
+            (slope,) = torch.autograd.grad(loss, rows)
+            slopes[part] = slope.numpy()
+        return np.nan_to_num(slopes)
+
     def graph(self) -> bytes:
         """Write the network as a graph in double precision.
 
@@ -232,8 +252,8 @@ class TorchAdapter(BaseModelAdapter):
         slopes = np.zeros(moved.shape)
         nodes, shares = np.polynomial.legendre.leggauss(POINTS)
         for node, share in zip((nodes + 1) / 2, shares / 2, strict=True):
-            for start in range(0, len(moved), ROWS_AT_ONCE):
-                part = slice(start, start + ROWS_AT_ONCE)
+            for start in range(0, len(moved), self.rows_at_once):
+                part = slice(start, start + self.rows_at_once)
                 rows = torch.tensor(centre + node * moved[part], dtype=torch.float64, requires_grad=True)
                 (slope,) = torch.autograd.grad(self._model(rows)[:, output].sum(), rows)
                 slopes[part] += share * slope.numpy()

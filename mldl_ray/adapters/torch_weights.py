@@ -54,7 +54,7 @@ def read_weights(path: Path, network: nn.Module, extra: Arrays) -> Arrays:
 
 def _stored(tensor: Tensor) -> npt.NDArray[np.generic]:
     plain = tensor.detach().cpu()
-    return np.ascontiguousarray((plain.float() if plain.is_floating_point() else plain).numpy())
+    return np.array((plain.float() if plain.is_floating_point() else plain).numpy(), order="C")
 
 
 def _read(path: Path, most_bytes: int) -> Arrays:
