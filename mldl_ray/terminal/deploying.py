@@ -28,7 +28,7 @@ def add(app: typer.Typer) -> None:
     remote(app, "promote")(promote)
     remote(app, "rollback")(rollback)
     remote(app, "predict", flag=False)(predict)
-    remote(app, "explain")(explain)
+    remote(app, "explain", flag=False)(explain)
     remote(app, "sample")(sample)
     snapshot = group("Moments to go back to.")
     remote(snapshot, "export")(export)
@@ -136,18 +136,11 @@ def explain(
     body: Annotated[str, typer.Option("--json", help='As in \'{"inputs": [{"age": 39}]}\'; @file, or - for stdin.')],
     version: Annotated[str, typer.Option(help="A number, latest or stable.")] = "stable",
 ) -> None:
-    """Say how much each column moved a version's scores for some rows."""
+    """Say how much each column moved a version's scores for some rows; prints the answer as JSON."""
     asked = read_json(body, "--json")
     if not isinstance(asked, dict) or not isinstance(asked.get("inputs"), list) or set(asked) - {"inputs"}:
         raise Incompatible('--json must look like {"inputs": [{"age": 39, …}]}')
-    found = terminal.client.explain(model_key, asked["inputs"], version)
-    rows = [
-        (number, name, *(f"{part:+.4g}" for part in parts))
-        for number, row in enumerate(found.rows)
-        for name, parts in sorted(row.items(), key=lambda item: -max(map(abs, item[1])))
-    ]
-    names = [str(output).replace(" ", "_") for output in found.outputs]
-    terminal.show(found, table(" ".join(["row", "column", *names]), rows))
+    terminal.show(terminal.client.explain(model_key, asked["inputs"], version))
 
 
 def sample(
