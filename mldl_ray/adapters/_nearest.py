@@ -60,13 +60,16 @@ class NearestAdapter(SpaceAdapter):
         labels = self._cluster(points, weights)
         order = by_size(labels)
         groups = [points[labels == label] for label in order]
-        self._stored = np.concatenate(groups)
-        self._starts = np.cumsum([0, *map(len, groups[:-1])], dtype=np.int64)
+        self._keep(np.concatenate(groups), np.cumsum([0, *map(len, groups[:-1])], dtype=np.int64))
         self.classes = self._names(len(groups))
 
     @abstractmethod
     def _cluster(self, points: Doubles, weights: Doubles | None) -> npt.NDArray[Any]:
         """Give the cluster of each row that is to be stored, and a negative number for one that is not."""
+
+    def _keep(self, stored: Doubles, starts: npt.NDArray[np.int64]) -> None:
+        self._stored, self._starts = stored, starts
+        self._slopes, self._lengths = 2 * stored.T, (stored**2).sum(axis=1)  # once, and not for every row asked about
 
     def _names(self, clusters: int) -> list[int]:
         return [*range(clusters), *([NOISE] if self._radius else [])]
@@ -75,11 +78,11 @@ class NearestAdapter(SpaceAdapter):
         return np.asarray(np.clip(M, -FARTHEST, FARTHEST) * self._weights, dtype=np.float64)
 
     def _raw(self, M: Matrix) -> Doubles:
-        points, lengths = self._place(M), (self._stored**2).sum(axis=1)
+        points = self._place(M)
         raw = np.empty((len(M), len(self._starts)))
         step = max(1, _CELLS // len(self._stored))
         for i in range(0, len(M), step):
-            near = points[i : i + step] @ (2 * self._stored.T) - lengths
+            near = points[i : i + step] @ self._slopes - self._lengths
             raw[i : i + step] = np.maximum.reduceat(near, self._starts, axis=1)
         if not self._radius:
             return raw
@@ -105,7 +108,8 @@ class NearestAdapter(SpaceAdapter):
             raise Broken(f"{folder / FILE} is damaged: its clusters do not divide its rows")
         if not 0 <= self._radius <= FARTHEST or self.classes != self._names(len(starts)):
             raise Broken(f"{folder / FILE} has {len(starts)} clusters; the adapter names {self.classes}")
-        self._stored, self._starts, self._weights = found["stored"], starts, found["weights"]
+        self._keep(found["stored"], starts)
+        self._weights = found["weights"]
 
     def graph(self) -> bytes:
         """Write the scores as a graph in double precision.

@@ -27,13 +27,15 @@ def davies_bouldin(points: Array, cluster: Array, mass: Doubles) -> Doubles:
     """
     from scipy.spatial.distance import cdist  # noqa: PLC0415  # only this figure needs it
 
-    names, place = np.unique(cluster, return_inverse=True)
+    order = np.argsort(cluster, kind="stable")
+    points, mass = points[order], mass[:, order]
+    starts, place = np.unique(cluster[order], return_index=True, return_inverse=True)[1:]
+    held = np.add.reduceat(mass, starts, axis=1)
     found = np.empty(len(mass))
     for draw, weights in enumerate(mass):
-        held = np.bincount(place, weights, len(names))
-        centres = _sums(points * weights[:, None], place, len(names)) / held[:, None]
-        far = np.linalg.norm(points - centres[place], axis=1)
-        wide = np.bincount(place, weights * far, len(names)) / held
+        centres = np.add.reduceat(points * weights[:, None], starts, axis=0) / held[draw, :, None]
+        far = np.sqrt(((points - centres[place]) ** 2).sum(axis=1))
+        wide = np.add.reduceat(weights * far, starts) / held[draw]
         apart = cdist(centres, centres)
         np.fill_diagonal(apart, np.inf)
         with np.errstate(divide="ignore", invalid="ignore"):  # centres that coincide: infinite, which is not counted
@@ -108,12 +110,6 @@ def _pairs(group: npt.NDArray[np.int64], mass: Doubles) -> Doubles:
 def _codes(names: Array) -> npt.NDArray[np.int64]:
     codes: npt.NDArray[np.int64] = np.unique(names, return_inverse=True)[1].astype(np.int64)
     return codes
-
-
-def _sums(rows: Doubles, place: npt.NDArray[np.int64], groups: int) -> Doubles:
-    total = np.zeros((groups, rows.shape[1]))
-    np.add.at(total, place, rows)
-    return total
 
 
 def _mean(mass: Doubles, values: Array) -> Doubles:

@@ -6,6 +6,7 @@ cluster has, and intervals that forget this are too narrow (on two moons they he
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ Array = npt.NDArray[Any]
 
 SILHOUETTE_ROWS = 2000
 """A silhouette needs all distances, n²: beyond this many rows it is taken over so many, drawn with a fixed seed."""
-_SUMS = 2_000  # sums of distances per row at once: 32 MB
+_LEAST = 1e-12  # share of its cluster's mass that a row leaves over when it is alone there, rounding aside
 
 
 def silhouette(points: Array, cluster: Array, mass: Doubles) -> Doubles:
@@ -32,27 +33,24 @@ def silhouette(points: Array, cluster: Array, mass: Doubles) -> Doubles:
     kept = np.arange(len(points))
     if len(points) > SILHOUETTE_ROWS:
         kept = np.sort(np.random.default_rng(0).choice(len(points), SILHOUETTE_ROWS, replace=False))
-    names, place = np.unique(cluster[kept], return_inverse=True)
-    if len(names) < 2:
+    kept = kept[np.argsort(cluster[kept], kind="stable")]
+    starts = np.unique(cluster[kept], return_index=True)[1]
+    if len(starts) < 2:
         return np.full(len(mass), np.nan)
-    far, member = cdist(points[kept], points[kept]), place[:, None] == np.arange(len(names))
-    step = max(1, _SUMS // len(names))
-    parts = [_of(far, member, place, mass[i : i + step, kept]) for i in range(0, len(mass), step)]
-    return np.concatenate(parts)
+    return _weighed(cdist(points[kept], points[kept]), np.append(starts, len(kept)), mass[:, kept].T)
 
 
-def _of(far: Doubles, member: Array, place: npt.NDArray[np.int64], mass: Doubles) -> Doubles:
-    rows, groups = member.shape
-    weighed = mass.T[:, :, None] * member[:, None, :]  # (rows, draws, groups)
-    total = (far @ weighed.reshape(rows, -1)).reshape(rows, len(mass), groups)
-    held = weighed.sum(axis=0)
-    own = np.arange(rows), slice(None), place
-    others = held[:, place].T - mass.T
-    with np.errstate(divide="ignore", invalid="ignore"):  # a cluster that a resample lost is nobody's nearest
-        near = np.where(held > 0, total / held, np.inf)
-        within = total[own] / others
-        near[own] = np.inf
-        beside = near.min(axis=2)
+def _weighed(far: Doubles, starts: npt.NDArray[np.int64], mass: Doubles) -> Doubles:
+    """Do it for rows that stand cluster by cluster; ``mass`` has shape ``(rows, draws)``."""
+    within, beside = np.empty_like(mass), np.full_like(mass, np.inf)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for start, end in pairwise(starts.tolist()):
+            total, held = far[:, start:end] @ mass[start:end], mass[start:end].sum(axis=0)
+            others = held - mass[start:end]  # of the row's own cluster, without itself
+            within[start:end] = np.where(others > _LEAST * held, total[start:end] / others, np.nan)
+            mean = np.where(held > 0, total / held, np.inf)  # a cluster that a resample lost is nobody's nearest
+            mean[start:end] = np.inf
+            np.minimum(beside, mean, out=beside)
         values = (beside - within) / np.maximum(within, beside)
-    values = np.where((others > 1e-12 * held[:, place].T) & np.isfinite(values), values, 0.0)
-    return np.asarray((values * mass.T).sum(axis=0) / mass.sum(axis=1))
+    values = np.where(np.isfinite(values), values, 0.0)  # alone in its cluster, or all rows in one place
+    return np.asarray((values * mass).sum(axis=0) / mass.sum(axis=0))
