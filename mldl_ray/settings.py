@@ -32,7 +32,7 @@ class MetricNames(Words):
 
     classification: tuple[str, ...] = ("f1", "auroc", "logloss", "calibration")
     regression: tuple[str, ...] = ("rmse", "mae", "r2")
-    clustering: tuple[str, ...] = ("silhouette", "davies_bouldin")
+    clustering: tuple[str, ...] = ("silhouette",)
     dimension_reduction: tuple[str, ...] = ("explained_variance", "reconstruction_error")
     generation: tuple[str, ...] = ("realism", "coverage")
     reinforcement: tuple[str, ...] = ("mean_return",)

@@ -57,7 +57,8 @@ def test_a_policy_is_trained_from_the_command_deployed_and_asked_what_to_do(
 ) -> None:
     job = typed(
         system, "train", "--family", "q_learning", "--task", "reinforcement", "--key", "lake", "--trials", "1",
-        "--strategy", "random", "--folds", "2", "--set", "environment=FrozenLake-v1", "--set", "episodes=1500", "--json",
+        "--strategy", "random", "--folds", "2", "--set", "environment=FrozenLake-v1", "--set", "episodes=1500",
+        "--json",
     )  # fmt: skip
     assert job["status"] == "succeeded"
     version = str(client.register(job["job_id"], reason="for a test").version)
