@@ -24,6 +24,7 @@ Gradient = Callable[[Matrix, Places], Doubles]
 
 STEPS = 20
 STARTS = 4  # the row itself, and corners at random: more than two classes have hills of their own
+LOOKED = 5  # steps between looks at the answers
 STRIDE = 2.5  # a step is so many times eps / STEPS: enough to cross the box from any start
 FAR = 8.0  # deviations from which the search by answers comes nearer
 HALVINGS = 8
@@ -57,23 +58,32 @@ def closed_form(
 
 
 def projected_gradient(
-    reach: Reach, eps: float, gradient: Gradient, harm: Harm, random: np.random.Generator
-) -> tuple[Doubles, Doubles]:
-    """Climb the loss by the sign of its gradient, kept within the box; the worst point on the way counts.
+    reach: Reach, eps: float, gradient: Gradient, harm: Harm, random: np.random.Generator, *, enough: float
+) -> Iterator[Doubles]:
+    """Climb the loss by the sign of its gradient, kept within the box, from the row and then from random corners.
 
-    Returns:
-        Worst harm and largest gradient on movable columns seen at the undisturbed rows, each ``(rows,)``.
+    Args:
+        reach: Rows and how they may move.
+        eps: Size, in training deviations.
+        gradient: Of the loss.
+        harm: How wrong the model is.
+        random: Of the corners.
+        enough: Harm from which a row is not attacked anew.
+
+    Yields:
+        The worst harm found so far, ``(rows,)``, once per step.
     """
-    rows = np.arange(len(reach.start))
-    first = np.abs(gradient(reach.at(np.zeros(reach.step.shape)), rows) * (reach.step > 0)).max(axis=1)
-    worst = np.zeros(len(rows))
+    worst = np.zeros(len(reach.start))
     for start in range(STARTS):
-        offset = random.choice([-eps, eps], reach.step.shape) if start else np.zeros(reach.step.shape)
-        for _ in range(STEPS):
-            slope = np.sign(gradient(reach.at(offset), rows))
+        at = np.flatnonzero(worst < enough)
+        shape = (len(at), reach.step.shape[1])
+        offset = random.choice([-eps, eps], shape) if start else np.zeros(shape)
+        for step in range(1, STEPS + 1) if len(at) else ():
+            slope = np.sign(gradient(reach.at(offset, at), at))
             offset = np.clip(offset + STRIDE * eps / STEPS * slope, -eps, eps)
-            worst = np.maximum(worst, harm(reach.at(offset), rows))
-    return worst, first
+            if step % LOOKED == 0:
+                worst[at] = np.maximum(worst[at], harm(reach.at(offset, at), at))
+            yield worst
 
 
 def sprinkled(

@@ -67,7 +67,7 @@ def confusion(labels: Sequence[str], cells: Sequence[Sequence[float]]) -> str:
                 f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{step:.1f}" height="{step:.1f}" '
                 f'fill-opacity="{0.06 + 0.8 * share:.2f}"><title>{text(said)}</title></rect>'
             )
-            if k <= MOST_NUMBERED:
+            if mass and k <= MOST_NUMBERED:
                 parts.append(_cell(x + step / 2, y + step / 2, share, mass, k))
     shown = range(k) if k <= MOST_NUMBERED else range(0, k, k // MOST_NUMBERED + 1)
     names = "".join(

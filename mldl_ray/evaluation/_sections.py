@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from contracts.records import Adversarial, Evaluation, Fairness, TrainedBundle
+from contracts.records import Adversarial, Calibration, Evaluation, Fairness, TrainedBundle
 from mldl_ray.evaluation import _drawings, _plots
 from mldl_ray.evaluation._drawings import number, text
 from mldl_ray.evaluation.metrics import METRICS
@@ -107,16 +107,20 @@ def calibration(evaluation: Evaluation) -> str:
         ("sampling bias removed", number(found.ece_debiased), "equal-mass bins"),
         ("before calibration", number(found.ece_uncalibrated), f"method: {found.method}"),
     ]
-    rows += [
-        (f"class {name}", number(errors.equal_mass_debiased), "its own probability, bias removed")
-        for name, errors in list(found.by_class.items())[:SHOWN_COLUMNS]
-    ]
     lead = (
         "How often it is right when it says how sure it is. 0 is perfect; a dot on the dashed line is as sure as right."
     )
     drawing = _plots.reliability(found.reliability)
     shown = _figures(("Accuracy over stated confidence; larger dots hold more rows.", drawing, ""))
-    return _section("Calibration", lead, _beside(_table(("error", "value", ""), rows), shown))
+    return _section("Calibration", lead, _beside(_table(("error", "value", ""), rows) + _class_errors(found), shown))
+
+
+def _class_errors(found: Calibration) -> str:
+    if not found.by_class:
+        return ""
+    rows = [(name, number(errors.equal_mass_debiased)) for name, errors in found.by_class.items()]
+    table = _table(("class", "error of its own probability, bias removed"), rows)
+    return f"<details><summary>each class</summary>{table}</details>"
 
 
 def fairness(evaluation: Evaluation) -> str:

@@ -38,8 +38,10 @@ Places = npt.NDArray[np.int64]
 
 EPSILONS = (0.1, 0.25, 0.5)
 MOST_ROWS = 300
+GRADIENT_ROWS = 150
+"""Judged at most where a gradient is followed, which costs many times an answer."""
 SECONDS = 3.0
-"""Of searching by answers alone: a family that answers slowly is attacked less, and the record says so."""
+"""Of each search: a family that answers slowly is attacked less, and the record says so."""
 LINEAR = frozenset({"lr", "linear"})
 """Families whose raw scores are linear; proven on the rows before it is used."""
 SLACK = 0.02
@@ -56,7 +58,7 @@ def attack(
     sensitive: Collection[str] = (),
     weights: Any = None,
     seed: int = 0,
-    rows: int = MOST_ROWS,
+    rows: int | None = None,
     seconds: float = SECONDS,
     now: Callable[[], float] = time.perf_counter,
 ) -> Adversarial | None:
@@ -70,8 +72,8 @@ def attack(
         sensitive: Columns that are never touched.
         weights: One weight per row, none of them 0.
         seed: Of the sample and the search.
-        rows: Judged at most; a larger table is sampled.
-        seconds: Of searching by answers at most.
+        rows: Judged at most; a larger table is sampled. ``GRADIENT_ROWS`` or ``MOST_ROWS`` by default.
+        seconds: Of each search at most.
         now: Clock that ``seconds`` are read from.
 
     Returns:
@@ -86,12 +88,13 @@ def attack(
     given = to_table(table, adapter.schema.names)
     truth = truth_of(adapter, y, given.num_rows)
     random = np.random.default_rng([seed, _STREAM])
+    rows = rows or (GRADIENT_ROWS if _slopes(adapter) else MOST_ROWS)
     kept = np.sort(random.permutation(given.num_rows)[:rows])
     reach = Reach.of(adapter, given, kept, sensitive)
     if not len(reach.movable):
         return None
     mass = np.ones(len(kept)) if weights is None else np.asarray(weights, dtype=np.float64)[kept]
-    case = _Case(adapter, reach, truth[kept], mass, tuple(sorted(epsilons)), random, now, now() + seconds)
+    case = _Case(adapter, reach, truth[kept], mass, tuple(sorted(epsilons)), random, now, seconds)
     return case.judged()
 
 
@@ -106,7 +109,8 @@ class _Case:
     epsilons: tuple[float, ...]
     random: np.random.Generator
     now: Callable[[], float]
-    deadline: float
+    seconds: float
+    deadline: float = 0.0
     queries: int = 0
     stopped: str | None = None
     why: list[str] = field(default_factory=list)
@@ -150,21 +154,37 @@ class _Case:
             calibrator = self.adapter.calibrator
             exact = len(weights) == 1 or calibrator is None or calibrator.method in ("none", "temperature")
             return "closed_form", exact, worst
+        if not _slopes(self.adapter):
+            return "decision_based", False, self._by_answers(clean)
+        climbed, cut = self._by_gradient(), self.stopped
         by_answers = self._by_answers(clean)
-        if not callable(getattr(self.adapter, "gradient", None)):
-            return "decision_based", False, by_answers
-        found = [
-            _attacks.projected_gradient(self.reach, eps, self._gradient, self._harm, self.random)
-            for eps in self.epsilons
-        ]
-        climbed = np.array([worst for worst, _ in found])
-        self.why += masking(
-            self._shares(climbed), self._shares(by_answers), self.epsilons, float((found[0][1] == 0).mean())
-        )
+        if cut is None:  # half a search proves nothing about the gradient
+            self.why += masking(self._shares(climbed), self._shares(by_answers), self.epsilons, self._flat())
         return "pgd", False, np.maximum(climbed, by_answers)
+
+    def _by_gradient(self) -> Doubles:
+        """Follow the gradient for every size on its own, within the time there is."""
+        self.deadline = self.now() + self.seconds
+        worst = np.zeros((len(self.epsilons), len(self.truth)))
+        enough = 1.0 if self._classes else np.inf
+        for place, eps in enumerate(self.epsilons):
+            for found in _attacks.projected_gradient(
+                self.reach, eps, self._gradient, self._harm, self.random, enough=enough
+            ):
+                worst[place] = found
+                if self._late():
+                    return worst
+        return worst
+
+    def _flat(self) -> float:
+        """Give the share of undisturbed rows where the gradient is exactly 0 on everything that may move."""
+        rows = np.arange(len(self.truth))
+        slope = self._gradient(self.reach.at(np.zeros(self.reach.step.shape)), rows) * (self.reach.step > 0)
+        return float((~slope.any(axis=1)).mean())
 
     def _by_answers(self, clean: Doubles) -> Doubles:
         """Search without looking inside the model, within the time there is."""
+        self.deadline = self.now() + self.seconds
         worst = np.tile(clean, (len(self.epsilons), 1))
         rows = np.flatnonzero(clean == 0) if self._classes else np.arange(len(clean))
         if not len(rows):
@@ -218,6 +238,10 @@ class _Case:
             return False
         self.stopped = f"its time was up after {self.queries:,} answers; a longer search may find more"
         return True
+
+
+def _slopes(adapter: BaseModelAdapter) -> bool:
+    return callable(getattr(adapter, "gradient", None))
 
 
 def linear_weights(adapter: BaseModelAdapter, matrix: Matrix) -> Doubles | None:

@@ -79,7 +79,7 @@ def cloud(rows: int = 300, classes: int = 2, seed: int = 0) -> tuple[pa.Table, n
 def test_gradient_descent_agrees_with_the_closed_form_exactly_on_a_linear_model(classes: int) -> None:
     table, y = cloud(classes=classes)
     exact = attack(create_adapter("lr").fit(table, y), table, y)
-    climbed = attack(Sloped().fit(table, y), table, y)
+    climbed = attack(Sloped().fit(table, y), table, y, rows=300)
     assert exact is not None
     assert climbed is not None
     assert (exact.method, exact.exact, climbed.method) == ("closed_form", True, "pgd")
@@ -179,7 +179,7 @@ def test_a_model_without_movable_columns_or_answers_is_not_attacked() -> None:
 def test_a_gradient_that_misleads_is_flagged_and_the_lower_figure_stands(kind: type[Sloped], says: str) -> None:
     table, y = cloud()
     exact = attack(create_adapter("lr").fit(table, y), table, y)
-    found = attack(kind().fit(table, y), table, y)
+    found = attack(kind().fit(table, y), table, y, rows=300)
     assert exact is not None
     assert found is not None
     assert found.gradient_masking
@@ -254,3 +254,13 @@ def test_census_is_attacked_within_a_few_seconds() -> None:
     assert "age" not in found.columns
     assert found.stopped is None
     assert found.clean > found.robust["0.5"]
+
+
+def test_a_network_is_attacked_along_its_gradient() -> None:
+    pytest.importorskip("torch")
+    table, y = cloud(300, classes=3)
+    found = attack(create_adapter("mlp", epochs=8).fit(table, y), table, y)
+    assert found is not None
+    assert found.method == "pgd"
+    assert found.clean > found.robust["0.1"] > found.robust["0.5"]
+    assert not found.gradient_masking
