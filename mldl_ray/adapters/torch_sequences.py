@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from contracts.errors import Incompatible
 from mldl_ray.adapters.encoder import Matrix
 from mldl_ray.adapters.links import Doubles
 from mldl_ray.adapters.shapley import sampled_shapley
 from mldl_ray.adapters.torch_base import TorchAdapter
+
+if TYPE_CHECKING:
+    from mldl_ray.adapters.torch_steps import Recurrent, Transformer
 
 ORDERS = 4
 
@@ -46,12 +50,7 @@ class SequenceAdapter(TorchAdapter):
         return changed
 
     def graph(self) -> bytes:
-        """Say why there is none.
+        """Write the network as a graph in double precision."""
+        from mldl_ray.adapters.torch_steps_graph import steps_graph  # noqa: PLC0415  # torch loads when first used
 
-        Raises:
-            Incompatible: Always.
-        """
-        raise Incompatible(
-            f"family {self.family} reads series of different lengths; ONNX Runtime's recurrent layers compute in "
-            "single precision, which is too coarse for the proof of equality, so the network itself serves"
-        )
+        return steps_graph(cast("Recurrent | Transformer", self._model), self.encoder.width, self.outputs, self._target)

@@ -58,22 +58,22 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
+        self.before_looking, self.before_thinking = nn.LayerNorm(width), nn.LayerNorm(width)
         self.looks, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        inner = 2 * width
-        self.think = nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.Dropout(dropout), nn.Linear(inner, width))
+        self.wider, self.back = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
         self.drop = nn.Dropout(dropout)
 
     def forward(self, states: Tensor, real: Tensor) -> Tensor:
         """Give the states after the layer; ``real`` has shape ``(n, steps)``."""
         n, steps, width = states.shape
-        looks = self.looks(self.norms[0](states)).reshape(n, steps, 3, self.heads, width // self.heads)
+        looks = self.looks(self.before_looking(states)).reshape(n, steps, 3, self.heads, width // self.heads)
         query, key, value = looks.permute(2, 0, 3, 1, 4)
         seen = nn.functional.scaled_dot_product_attention(
             query, key, value, attn_mask=real[:, None, None, :], dropout_p=self.dropout if self.training else 0.0
         )
         states = states + self.drop(self.out(seen.transpose(1, 2).reshape(n, steps, width)))
-        thought: Tensor = states + self.drop(self.think(self.norms[1](states)))
+        wide = self.drop(nn.functional.silu(self.wider(self.before_thinking(states))))
+        thought: Tensor = states + self.drop(self.back(wide))
         return thought
 
 
@@ -106,8 +106,8 @@ class Transformer(nn.Module):
 def places(states: Tensor) -> Tensor:
     """Give the place of each step as sines and cosines, ``(steps, width)``; width is even.
 
-    >>> places(torch.zeros(1, 2, 2)).tolist()
-    [[0.0, 1.0], [0.8414709568023682, 0.5403022766113281]]
+    >>> places(torch.zeros(1, 2, 2).double()).numpy().round(4).tolist()
+    [[0.0, 1.0], [0.8415, 0.5403]]
     """
     _, steps, width = states.shape
     speeds = 10_000 ** (-torch.arange(0, width, 2, dtype=states.dtype, device=states.device) / width)

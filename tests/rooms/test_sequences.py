@@ -170,7 +170,9 @@ def _rows(draw: st.DrawFn) -> list[list[Any]]:
     rows = []
     for _ in range(draw(st.integers(1, 4))):
         length = draw(st.integers(0, 6))
-        series = st.one_of(st.none(), st.just([]), st.lists(number, min_size=length, max_size=length))
+        series: st.SearchStrategy[Any] = st.one_of(
+            st.none(), st.just([]), st.lists(number, min_size=length, max_size=length)
+        )
         other = draw(st.one_of(st.none(), st.floats(-1e6, 1e6)))
         rows.append([draw(series), draw(series), other, draw(st.sampled_from([None, "f", "m", "?"]))])
     return rows
@@ -289,10 +291,33 @@ def test_records_with_lists_are_answered_as_tables_are(family: str, tmp_path: Pa
     table, _ = ramps(seed=1)
     fitted(family).save(tmp_path)
     form = compile_form(fitted(family), tmp_path, table)
-    assert form.kind == "native"
-    assert form.why_native is not None
+    assert form.kind == "onnx"
+    assert form.largest_difference is not None
+    assert form.largest_difference < 1e-9
     answer = ServingModel.load(tmp_path).predict(json.loads(json.dumps(table.to_pylist())))
+    assert answer.probabilities is not None
     assert np.allclose(answer.probabilities, fitted(family).predict_proba(table), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("family", "hyperparams", "task"),
+    [
+        ("rnn", {"hidden": 3, "layers": 3, "bidirectional": False}, "classification"),
+        ("lstm", {"hidden": 5, "layers": 2}, "regression"),
+        ("transformer", {"heads": 3, "head_width": 2, "layers": 3}, "regression"),
+    ],
+)
+def test_deeper_networks_have_an_equal_graph_too(
+    family: str, hyperparams: dict[str, Any], task: Any, tmp_path: Path
+) -> None:
+    table, names = ramps(60)
+    target = names if task == "classification" else np.where(names == "up", 1e4, -1e4)
+    adapter = create_adapter(family, task=task, epochs=2, **hyperparams).fit(table, target)
+    adapter.save(tmp_path)
+    form = compile_form(adapter, tmp_path, table)
+    assert form.kind == "onnx"
+    assert form.largest_difference is not None
+    assert form.largest_difference < 1e-9
 
 
 # Long tables
