@@ -5,7 +5,9 @@ A family says which arrays there must be, of what type and shape; whatever else 
 
 from __future__ import annotations
 
+import math
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,25 +38,32 @@ def read_arrays(path: Path, expected: Mapping[str, tuple[type[np.generic], Shape
     Raises:
         Broken: Absent, damaged, unreasonably large, other arrays than expected, or numbers that are not finite.
     """
-    found = _read(path, expected)
-    for name, (kind, shape) in expected.items():
-        array = found[name]
-        fits = array.dtype == np.dtype(kind) and array.ndim == len(shape) and array.size > 0
-        if not fits or any(want not in (None, size) for want, size in zip(shape, array.shape, strict=True)):
-            raise Broken(f"{path} does not fit the adapter: {name} is {array.dtype} of shape {array.shape}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sizes = {member.filename: member.file_size for member in archive.infolist()}
+            if sum(sizes.values()) > LARGEST_BYTES:
+                raise Broken(f"{path} unpacks to more than {LARGEST_BYTES} bytes")
+            if set(sizes) != {f"{name}.npy" for name in expected}:
+                raise Broken(f"{path} holds {', '.join(sorted(sizes)) or 'nothing'}; expected {', '.join(expected)}")
+            found = {name: _array(archive, name, sizes[f"{name}.npy"], *wanted) for name, wanted in expected.items()}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, zlib.error) as error:
+        raise Broken(f"{path} is not a readable set of arrays: {type(error).__name__}: {error}") from error
+    for name, array in found.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise Broken(f"{path} is damaged: {name} has values that are not finite")
     return found
 
 
-def _read(path: Path, expected: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
-    try:
-        with zipfile.ZipFile(path) as archive:  # what it unpacks to is known before anything is
-            if sum(member.file_size for member in archive.infolist()) > LARGEST_BYTES:
-                raise Broken(f"{path} unpacks to more than {LARGEST_BYTES} bytes")
-        with np.load(path, allow_pickle=False) as stored:
-            if set(stored.files) != set(expected):
-                raise Broken(f"{path} holds {', '.join(sorted(stored.files))}; expected {', '.join(sorted(expected))}")
-            return {name: np.asarray(stored[name]) for name in expected}  # a member that is no array comes as bytes
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise Broken(f"{path} is not a readable set of arrays: {type(error).__name__}: {error}") from error
+def _array(archive: zipfile.ZipFile, name: str, size: int, kind: type[np.generic], shape: Shape) -> npt.NDArray[Any]:
+    """Read one array, once its header says that it is the expected one and that its numbers are all there."""
+    with archive.open(f"{name}.npy") as stream:
+        if np.lib.format.read_magic(stream) != (1, 0):
+            raise ValueError(f"{name} has a header of an unknown version")
+        found, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        fits = dtype == np.dtype(kind) and len(found) == len(shape) and 0 not in found
+        if not fits or any(want not in (None, length) for want, length in zip(shape, found, strict=True)):
+            raise Broken(f"{archive.filename} does not fit the adapter: {name} is {dtype} of shape {found}")
+        if stream.tell() + math.prod(found) * dtype.itemsize != size:
+            raise ValueError(f"{name} has more or fewer numbers than its header says")
+    with archive.open(f"{name}.npy") as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)

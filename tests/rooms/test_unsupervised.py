@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +257,13 @@ def test_a_damaged_file_of_arrays_is_refused(family: str, tmp_path: Path) -> Non
             load_adapter(tmp_path)
     np.savez(file, **{other: value for other, value in arrays.items() if other != name})
     with pytest.raises(Broken, match="expected"):
+        load_adapter(tmp_path)
+    huge = io.BytesIO()
+    np.lib.format.write_array_header_1_0(huge, {"descr": "<f8", "fortran_order": False, "shape": (2**50, 4)})
+    with zipfile.ZipFile(file, "w") as archive:
+        for other in arrays:
+            archive.writestr(f"{other}.npy", huge.getvalue())
+    with pytest.raises(Broken):
         load_adapter(tmp_path)
     file.write_bytes(b"PK\x03\x04 no archive")
     with pytest.raises(Broken):
