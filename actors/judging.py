@@ -6,21 +6,22 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from actors.job_process import rows_of
-from actors.models import load_model
+from actors.models import load_model, stable_of, stable_version
 from contracts.errors import Incompatible, NotFound, Refused
 from contracts.events import Fact
 from contracts.http import ExplainAnswer, SampleAnswer
-from contracts.ports import Blobs, Clock, Journal, Once
-from contracts.records import Dataset, Evaluation, Job, TrainedBundle
+from contracts.ports import Blobs, Clock, Journal, Once, Write
+from contracts.records import AgainstStable, Dataset, Evaluation, Job, TrainedBundle
 from contracts.specs import DataRef, JobSpec
 from mldl_ray.adapters.base import BaseModelAdapter
 from mldl_ray.adapters.encoder import table_of
 from mldl_ray.blobs.tables import read_table
+from mldl_ray.bridges.governance import COMPARISON
 from mldl_ray.bridges.memory import EmbeddedMemory
 from mldl_ray.evaluation.generation import Generator
 from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import first_answer, load, write
-from mldl_ray.registry.catalog import Catalog
+from mldl_ray.registry.catalog import Catalog, version_key
 from mldl_ray.serving_form.record import RecordEncoder
 from mldl_ray.settings import Settings
 from mldl_ray.training.finish import iso
@@ -97,17 +98,25 @@ class Judge:
             return Evaluation.model_validate(known.documents[0].body)
         bundle = self._bundle(job_id, model_key, version)
         names = tuple(metrics) or figures_of(bundle.spec.task if bundle.spec else "classification", self._settings.mldl)
-        if data is None and (stored := self._stored(bundle)) is not None and set(metrics) <= set(stored.metrics):
+        if data is None and (stored := self._stored(bundle)) is not None and self._tells(stored, bundle, metrics):
             return stored
         if bundle.task == "reinforcement":
             raise Refused(
                 "a policy is judged by playing when it is trained, and not on data; train it again to judge anew"
             )
         rows, digest = self._held_out(bundle) if data is None else self._given(bundle, data)
-        judged = self._judge(load_model(self._blobs, bundle), rows, digest, bundle, names, once)
+        about = About(
+            new_id("eval", once),
+            iso(self._clock.now_s()),
+            bundle.model_key,
+            version=bundle.version,
+            dataset_digest=digest,
+            stable=stable_of(self._journal, self._blobs, bundle.model_key, besides=bundle.version),
+        )
+        judged = judge(load_model(self._blobs, bundle), rows, names, about, bundle.prediction_interval)
         told = {"model_key": bundle.model_key, "version": bundle.version, "metrics": judged.metrics}
         self._journal.append(
-            [write("evaluation", judged.evaluation_id, 0, judged)],
+            [write("evaluation", judged.evaluation_id, 0, judged), *self._comparison(bundle, judged)],
             [Fact(type="MLDL_EVALUATED", subject=judged.evaluation_id, data=told)],
             actor=by,
             reason=f"evaluate {bundle.model_key} {bundle.version or job_id}",
@@ -152,23 +161,19 @@ class Judge:
         made = model.sample(rows, seed).to_pylist()
         return SampleAnswer(model_key=model_key, version=str(bundle.version), rows=tuple(made))
 
-    def _judge(
-        self,
-        model: BaseModelAdapter,
-        rows: TrainingRows,
-        digest: str | None,
-        bundle: TrainedBundle,
-        names: tuple[str, ...],
-        once: Once | None,
-    ) -> Evaluation:
-        about = About(
-            new_id("eval", once),
-            iso(self._clock.now_s()),
-            bundle.model_key,
-            version=bundle.version,
-            dataset_digest=digest,
-        )
-        return judge(model, rows, names, about)
+    def _tells(self, stored: Evaluation, bundle: TrainedBundle, metrics: Sequence[str]) -> bool:
+        """Say whether an evaluation has the figures that are asked for, and compares with what is stable now."""
+        stable = stable_version(self._journal, bundle.model_key, besides=bundle.version)
+        compared = stored.against_stable.version if stored.against_stable else None
+        return set(metrics) <= set(stored.metrics) and (stable in {None, compared} or bundle.task == "reinforcement")
+
+    def _comparison(self, bundle: TrainedBundle, judged: Evaluation) -> list[Write]:
+        """Keep a registered version's latest comparison with what is stable where the policy looks for it."""
+        if bundle.version is None or judged.against_stable is None:
+            return []
+        key = version_key(bundle.model_key, bundle.version)
+        _, revision = load(self._journal, COMPARISON, key, AgainstStable)
+        return [write(COMPARISON, key, revision, judged.against_stable)]
 
     def _bundle(self, job_id: str | None, model_key: str | None, version: str | None) -> TrainedBundle:
         if (job_id is None) == (model_key is None):

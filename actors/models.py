@@ -30,13 +30,17 @@ def load_model(blobs: Blobs, bundle: TrainedBundle) -> BaseModelAdapter:
         return load_adapter(folder)
 
 
-def stable_of(journal: Journal, blobs: Blobs, model_key: str) -> Stable | None:
-    """Load the version that an endpoint serves; None where nothing is stable yet.
+def stable_of(journal: Journal, blobs: Blobs, model_key: str, *, besides: str | None = None) -> Stable | None:
+    """Load the version that an endpoint serves; None where nothing is stable yet, or just the version ``besides``.
 
     Raises:
         NotFound, Broken, Incompatible: As ``load_model``.
     """
+    version = stable_version(journal, model_key, besides=besides)
+    return None if version is None else Stable(version, load_model(blobs, Catalog(journal).bundle(model_key, version)))
+
+
+def stable_version(journal: Journal, model_key: str, *, besides: str | None = None) -> str | None:
+    """Name the version that an endpoint serves; see ``stable_of``."""
     endpoint, _ = load(journal, "endpoint", model_key, Endpoint)
-    if endpoint is None or endpoint.stable is None:
-        return None
-    return Stable(endpoint.stable, load_model(blobs, Catalog(journal).bundle(model_key, endpoint.stable)))
+    return None if endpoint is None or endpoint.stable == besides else endpoint.stable

@@ -47,7 +47,7 @@ class EvaluationDefaults(Words):
 class CalibrationDefaults(Words):
     """How probabilities are calibrated."""
 
-    default: Literal["isotonic", "platt", "temperature", "none"] = "isotonic"
+    default: Literal["isotonic", "platt", "temperature", "auto", "none"] = "isotonic"
 
 
 class FairnessDefaults(Words):

@@ -12,7 +12,8 @@ from typing import Literal
 from contracts.access import PERMITTED
 from contracts.errors import Incompatible
 from contracts.ports import Clock, Journal
-from contracts.records import Approval, Compliance, Evaluation, Policy, TrainedBundle
+from contracts.records import AgainstStable, Approval, Compliance, Evaluation, Policy, TrainedBundle
+from contracts.rollouts import Endpoint
 from mldl_ray.evaluation.gate import gate
 from mldl_ray.evaluation.metrics import METRICS
 from mldl_ray.journal.documents import scan_all
@@ -20,6 +21,8 @@ from mldl_ray.registry.catalog import version_key
 
 DeployAct = Literal["deploy"]
 POLICY_KEY = "default"
+COMPARISON = "comparison"
+"""Kind of the latest comparison of a version with what was stable then; made by evaluating it again."""
 APPROVERS = frozenset(role for role, acts in PERMITTED.items() if "approve" in acts)
 
 
@@ -57,16 +60,31 @@ class EmbeddedGovernance:
         if act != "deploy":
             raise Incompatible(f"no policy speaks about {act!r}; it can be asked about: deploy", {"act": act})
         policy = self.policy(as_of_s=as_of_s)
-        reasons = [*objections(self.approvals(bundle, as_of_s=as_of_s), policy), *self._figures(bundle, policy)]
+        reasons = [
+            *objections(self.approvals(bundle, as_of_s=as_of_s), policy),
+            *self._figures(bundle, policy, as_of_s),
+        ]
         return Compliance(allowed=not reasons, reasons=tuple(reasons))
 
-    def _figures(self, bundle: TrainedBundle, policy: Policy) -> list[str]:
-        if not (policy.metric_bounds or policy.fairness_delta_max is not None or policy.max_ece is not None):
+    def _figures(self, bundle: TrainedBundle, policy: Policy, as_of_s: float | None) -> list[str]:
+        limits = (policy.fairness_delta_max, policy.max_ece, policy.stable_margin)
+        if not policy.metric_bounds and all(limit is None for limit in limits):
             return []
         document = self._journal.read("evaluation", bundle.evaluation_id) if bundle.evaluation_id else None
         if document is None:
             return ["it was never evaluated, and the policy sets bounds on its figures; evaluate it first"]
-        return gate(Evaluation.model_validate(document.body), policy)
+        evaluation, stable = Evaluation.model_validate(document.body), self._stable(bundle, as_of_s)
+        key = version_key(bundle.model_key, str(bundle.version))
+        again = self._journal.read(COMPARISON, key, as_of=self._position(as_of_s))
+        if again is not None and (compared := AgainstStable.model_validate(again.body)).version == stable:
+            evaluation = evaluation.model_copy(update={"against_stable": compared})
+        return gate(evaluation, policy, stable=stable)
+
+    def _stable(self, bundle: TrainedBundle, as_of_s: float | None) -> str | None:
+        """Name the version that serves, unless it is the one that is asked about."""
+        document = self._journal.read("endpoint", bundle.model_key, as_of=self._position(as_of_s))
+        stable = None if document is None else Endpoint.model_validate(document.body).stable
+        return None if stable == bundle.version else stable
 
     def _words(self, bundle: TrainedBundle, as_of_s: float | None) -> list[Approval]:
         prefix = f"{version_key(bundle.model_key, str(bundle.version))}-"
@@ -143,6 +161,8 @@ def check_policy(policy: Policy) -> Policy:
         raise Incompatible(f"policy {policy.name!r} would never be asked; there is one, named {POLICY_KEY}")
     if policy.approval_ttl_s is not None and policy.approval_ttl_s <= 0:
         raise Incompatible(f"approval_ttl_s {policy.approval_ttl_s:g} must be above 0 seconds, or absent for no end")
+    if policy.stable_margin is not None and policy.stable_margin < 0:
+        raise Incompatible(f"stable_margin {policy.stable_margin:g} must not be negative", {"field": "stable_margin"})
     for name in ("fairness_delta_max", "max_ece"):
         limit = getattr(policy, name)
         if limit is not None and not 0 <= limit <= 1:

@@ -195,6 +195,7 @@ def _bundle(
         calibration=judged.calibration,
         fairness=judged.fairness,
         robustness=judged.robustness,
+        prediction_interval=judged.prediction_interval,
         lineage=Lineage(
             dataset_id=source.dataset_id,
             version=source.version,

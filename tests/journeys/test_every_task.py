@@ -114,3 +114,17 @@ def test_scores_are_explained_by_all_doors_and_add_up(
         client.explain("why", [{"age": 1}], version)
     with pytest.raises(Incompatible, match="makes no rows"):
         client.sample("why", 1, version)
+
+
+@pytest.mark.timeout(240)
+def test_a_new_version_is_compared_with_the_one_that_serves(
+    client: MLDLClient, reviewer: MLDLClient, breast_cancer: Path
+) -> None:
+    data = {"uri": str(breast_cancer), "target": "target"}
+    first = registered(client, {"model_key": "rival", "family": "lr"}, data)
+    deployed(client, reviewer, "rival", first)
+    second = registered(client, {"model_key": "rival", "family": "xgb"}, data)
+    found = client.evaluate(model_key="rival", version=second).against_stable
+    assert found is not None and found.version == first
+    assert found.low <= found.difference <= found.high
+    assert client.evaluate(model_key="rival", version=first).against_stable is None

@@ -8,7 +8,8 @@ import pytest
 
 from contracts.errors import Incompatible
 from contracts.ports import Write
-from contracts.records import Approval, Calibration, Evaluation, Interval, Lineage, Policy, TrainedBundle
+from contracts.records import AgainstStable, Approval, Calibration, Evaluation, Interval, Lineage, Policy, TrainedBundle
+from contracts.rollouts import Endpoint
 from contracts.specs import Words
 from mldl_ray.bridges.governance import EmbeddedGovernance, check_policy
 from mldl_ray.clock import SettableClock
@@ -221,6 +222,33 @@ def test_every_objection_is_told_at_once(world: World) -> None:
     world.put("evaluation", "eval-1", evaluation(auroc=Interval(value=0.91, low=0.85, high=0.95)))
     world.says("di", "rejected")
     assert len(world.reasons()) == 4
+
+
+def compared(version: str, low: float) -> AgainstStable:
+    return AgainstStable(
+        version=version, metric="f1", candidate=0.8, stable=0.8, difference=0.0, low=low, high=0.02, rows=500
+    )
+
+
+def test_version_must_surely_not_be_worse_than_what_serves_now(world: World) -> None:
+    world.policy(approvals_required=0, stable_margin=0.01)
+    world.put("evaluation", "eval-1", evaluation())
+    assert world.reasons() == ()  # nothing serves yet
+    world.put("endpoint", "income", Endpoint(model_key="income", stable="0.9.0", salt="s"))
+    assert "not compared" in world.reasons()[0]
+    world.put("comparison", "income@1.0.0", compared("0.9.0", low=-0.02))
+    assert len(world.reasons()) == 1
+    world.put("comparison", "income@1.0.0", compared("0.9.0", low=-0.005), before=1)
+    assert world.reasons() == ()
+    world.put("endpoint", "income", Endpoint(model_key="income", stable="0.9.1", salt="s"), before=1)
+    assert "not compared" in world.reasons()[0]  # a comparison with what served before says nothing
+
+
+def test_version_that_serves_itself_is_not_compared(world: World) -> None:
+    world.policy(approvals_required=0, stable_margin=0.0)
+    world.put("evaluation", "eval-1", evaluation())
+    world.put("endpoint", "income", Endpoint(model_key="income", stable="1.0.0", salt="s"))
+    assert world.reasons() == ()
 
 
 def test_version_without_evaluation_cannot_meet_a_bound(world: World) -> None:
