@@ -1,7 +1,8 @@
 """How far a row's numbers may be moved: which of them, by how much at most, and within which range.
 
 Moved are numeric columns that vary. Never moved: categories and booleans, one-hot or as numbers that are only 0 and 1,
-times, missing values, and sensitive columns. What searches within this is in ``_attacks``.
+times, missing values, and sensitive columns. Of a series every step moves on its own, and what stands beside it stays,
+as it is repeated at each step. What searches within this is in ``_attacks``.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Reach:
     ) -> Self:
         """Find what of the ``kept`` rows may move; ranges are those of the whole table."""
         encoder = adapter.encoder
+        if encoder.series is not None:
+            return cls._of_series(adapter, table, kept, sensitive)
         start = encoder.transform(table.take(kept))
         step = np.zeros(start.shape)
         low, high = np.full(encoder.width, -np.inf), np.full(encoder.width, np.inf)
@@ -58,6 +61,27 @@ class Reach:
             ends = encoder.standardise(_row_of(encoder, i, np.array([np.nanmin(values), np.nanmax(values)])))[:, i]
             low[i], high[i] = ends.astype(start.dtype)
         return cls(start, step, low, high, tuple(names))
+
+    @classmethod
+    def _of_series(
+        cls, adapter: BaseModelAdapter, table: pa.Table, kept: npt.NDArray[np.int64], sensitive: Collection[str]
+    ) -> Self:
+        """Let every step of every series move; a value of exactly the mean may be a missing one, and stays."""
+        encoder = adapter.encoder
+        matrix = encoder.transform(table)
+        step = np.zeros((len(kept), encoder.width))
+        low, high = np.full(encoder.width, -np.inf), np.full(encoder.width, np.inf)
+        names = []
+        for i, column in enumerate(encoder.sequences):
+            places = np.arange(i, encoder.width, encoder.step_width)
+            values = matrix[:, places]
+            known = values[~np.isnan(values) & (values != 0)]
+            if column.name in sensitive or len(known) < 2 or np.ptp(known) == 0:
+                continue
+            names.append(column.name)
+            step[:, places] = ~np.isnan(values[kept]) & (values[kept] != 0)
+            low[places], high[places] = known.min(), known.max()
+        return cls(matrix[kept], step, low, high, tuple(names))
 
     @property
     def movable(self) -> npt.NDArray[np.int64]:
@@ -75,7 +99,7 @@ def deviation(adapter: BaseModelAdapter, column: Column, values: Doubles) -> flo
     known = values[~np.isnan(values)]
     if len(known) < 2 or np.ptp(known) == 0:
         return 0.0  # a scale of 1 stands for a constant column in the encoder, which is no deviation
-    if adapter.encoder.style == "scaled":
+    if adapter.encoder.style != "plain":
         return float(adapter.encoder.scale[adapter.encoder.numbers.index(column)])
     return float(known.std())
 

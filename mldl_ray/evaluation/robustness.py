@@ -121,7 +121,10 @@ def _noisy(
     adapter: BaseModelAdapter, table: pa.Table, sigmas: Sequence[float], seed: int
 ) -> list[tuple[float, pa.Table]]:
     columns = [column for column in adapter.encoder.numbers if column.kind == "numeric"]
-    if not columns:
+    series = {} if adapter.encoder.series is None else dict(
+        zip((column.name for column in adapter.encoder.sequences), adapter.encoder.series.scale.tolist(), strict=True)
+    )  # fmt: skip
+    if not columns and not series:
         return []
     values = {column.name: numbers(column, table.column(column.name)) for column in columns}
     random = np.random.default_rng([seed, _NOISE])
@@ -129,10 +132,28 @@ def _noisy(
         column.name: deviation(adapter, column, values[column.name]) * random.standard_normal(table.num_rows)
         for column in columns
     }
+    lists = {name: table.column(name).combine_chunks() for name in series}
+    shakes = {name: scale * random.standard_normal(len(lists[name].flatten())) for name, scale in series.items()}
     return [
-        (sigma, _replaced(table, {name: values[name] + sigma * step for name, step in steps.items()}))
+        (
+            sigma,
+            _shaken(
+                _replaced(table, {name: values[name] + sigma * step for name, step in steps.items()}),
+                {name: (lists[name], sigma * shake) for name, shake in shakes.items()},
+            ),
+        )
         for sigma in sigmas
     ]
+
+
+def _shaken(table: pa.Table, series: dict[str, tuple[pa.Array, Doubles]]) -> pa.Table:
+    """Add noise to every step of columns that hold series; missing ones stay missing."""
+    for name, (lists, shake) in series.items():
+        moved = pc.add(lists.flatten().cast(pa.float64()), pa.array(shake))
+        ends = np.append(0, np.cumsum(pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)))
+        column = pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), moved, mask=lists.is_null())
+        table = table.set_column(table.column_names.index(name), name, column)
+    return table
 
 
 def _replaced(table: pa.Table, values: dict[str, Doubles]) -> pa.Table:

@@ -20,6 +20,7 @@ from mldl_ray.evaluation._bootstrap import Resamples
 from mldl_ray.evaluation._rows import Rows
 from mldl_ray.evaluation._silhouette import SILHOUETTE_ROWS
 from mldl_ray.evaluation.metrics import METRICS, Metric, metric_of, metrics_of, value_of
+from mldl_ray.evaluation.picture import picture_of_answers
 
 if TYPE_CHECKING:
     from mldl_ray.adapters.base import BaseModelAdapter
@@ -85,6 +86,9 @@ def evaluate_unsupervised(
             left_out[f"{metric.name} interval"] = "resamples of these rows do not define it or do not move it"
         else:
             intervals[metric.name] = interval
+    picture, unexplained = picture_of_answers(adapter, given, seed)
+    if unexplained is not None:
+        left_out["influence"] = unexplained
     return Evaluation(
         evaluation_id=evaluation_id,
         model_key=model_key,
@@ -93,6 +97,7 @@ def evaluate_unsupervised(
         rows=given.num_rows,
         metrics=found,
         intervals=intervals,
+        picture=picture,
         created_at=created_at,
         left_out=left_out,
     )

@@ -264,3 +264,31 @@ def test_a_network_is_attacked_along_its_gradient() -> None:
     assert found.method == "pgd"
     assert found.clean > found.robust["0.1"] > found.robust["0.5"]
     assert not found.gradient_masking
+
+
+def waves(rows: int = 120) -> tuple[pa.Table, np.ndarray]:
+    """Series of 3 to 6 steps whose mean decides; one step is missing, one number stands beside."""
+    random = np.random.default_rng(0)
+    lengths = random.integers(3, 7, rows)
+    level = random.normal(0, 1, rows)
+    series = [(level[i] + 0.3 * random.normal(size=n)).tolist() for i, n in enumerate(lengths)]
+    series[0][1] = None
+    return pa.table({"s": series, "beside": random.normal(size=rows)}), (level > 0).astype(int)
+
+
+def test_steps_of_a_series_move_and_neither_padding_nor_what_stands_beside() -> None:
+    pytest.importorskip("torch")
+    table, y = waves()
+    adapter = create_adapter("rnn", epochs=4).fit(table, y)
+    reach = Reach.of(adapter, table, np.arange(120))
+    moved = reach.at(np.ones(reach.step.shape) * 0.2)
+    changed = np.nan_to_num(moved - reach.start) != 0
+    assert reach.columns == ("s",)
+    assert np.array_equal(np.isnan(moved), np.isnan(reach.start))
+    assert not changed[:, 1::2].any()
+    assert not changed[0, 2]
+    assert changed[1:, 0].mean() > 0.9
+    found = attack(adapter, table, y)
+    assert found is not None
+    assert found.method == "pgd"
+    assert found.robust["0.5"] < found.clean

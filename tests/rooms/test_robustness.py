@@ -172,3 +172,14 @@ def test_values_move_by_their_slope_times_the_noise() -> None:
     assert found.flips == {}
     assert found.accuracy == {}
     assert found.moved["0.25"] == pytest.approx(0.25 * np.sqrt(2 / np.pi), rel=0.05)
+
+
+def test_noise_reaches_every_step_of_a_series() -> None:
+    pytest.importorskip("torch")
+    random = np.random.default_rng(0)
+    level = random.normal(0, 1, 150)
+    series = [(level[i] + 0.1 * random.normal(size=3 + i % 3)).tolist() for i in range(149)]
+    table = pa.table({"s": pa.array([*series, None], pa.list_(pa.float64()))})
+    y = (level > 0).astype(int)
+    found = noise_robustness(fitted("rnn", table, y), table, y, "accuracy", sigmas=(0.25, 3.0))
+    assert found.flips["3"] > found.flips["0.25"] > 0
