@@ -124,13 +124,16 @@ class QLearningAdapter(PolicyAdapter):
         *exploration(final=0.1, share=0.6),
     )
 
-    def _training(self, environment: Environment) -> Generator[int]:
+    def _suits(self, environment: Environment) -> None:
         if environment.states is None or environment.states > MOST_STATES:
             raise Incompatible(
                 f"environment {environment.name!r} does not observe one of at most {MOST_STATES} states, so "
                 "q_learning has no table for it; use family dqn or pg"
             )
+
+    def _training(self, environment: Environment) -> Generator[int]:
         rng, width = self._rng(), len(self.classes)
+        assert environment.states is not None  # it suits
         self._values = [[0.0] * width for _ in range(environment.states)]
         self._visits = [[0] * width for _ in range(environment.states)]
         environment.reset(seed=int(rng.integers(2**31)))

@@ -67,6 +67,9 @@ class DQNAdapter(PolicyAdapter):
         *exploration(final=0.05, share=0.3),
     )
 
+    def _suits(self, environment: Environment) -> None:
+        inputs_of(environment)
+
     def _training(self, environment: Environment) -> Generator[int]:
         settings, rng = self.hyperparams, self._rng()
         memory = Memory(settings["memory_steps"], len(environment.columns))

@@ -68,6 +68,9 @@ class PolicyGradientAdapter(PolicyAdapter):
         ),
     )
 
+    def _suits(self, environment: Environment) -> None:
+        inputs_of(environment)
+
     def _training(self, environment: Environment) -> Generator[int]:
         settings, rng, played = self.hyperparams, self._rng(), 0
         with one_thread():

@@ -74,6 +74,7 @@ class PolicyAdapter(BaseModelAdapter):
         """
         with ExitStack() as stack:
             environment, examination = (stack.enter_context(self._environment()) for _ in range(2))
+            self._suits(environment)
             self._take_spaces(environment)
             best, due = -np.inf, 0
             for played in stack.enter_context(closing(self._training(environment))):
@@ -93,6 +94,15 @@ class PolicyAdapter(BaseModelAdapter):
                     break
         self._fitted = True
         return self
+
+    def check_environment(self) -> None:
+        """Refuse an environment that this policy could not learn in, before anything is spent on it.
+
+        Raises:
+            Incompatible: As ``learn``.
+        """
+        with self._environment() as environment:
+            self._suits(environment)
 
     def mean_return(self, episodes: int, seed: int) -> Doubles:
         """Play without learning, always the action of the largest value, and give every episode's return.
@@ -186,6 +196,10 @@ class PolicyAdapter(BaseModelAdapter):
         return self._policy.graph()
 
     # Hooks of a family
+
+    @abstractmethod
+    def _suits(self, environment: Environment) -> None:
+        """Refuse with Incompatible an environment that this family cannot learn in."""
 
     @abstractmethod
     def _training(self, environment: Environment) -> Generator[int]:
