@@ -152,14 +152,18 @@ class TorchAdapter(BaseModelAdapter):
 
         from mldl_ray.adapters.torch_loop import Rows  # noqa: PLC0415  # as above
 
-        if self.task == "regression":
-            answers = (answers - self._target[0]) / self._target[1]
-        whole = self.task == "classification" and self.outputs > 1
+        expected = self._expected(answers)
         return Rows(
             torch.tensor(np.clip(M, -_LARGEST, _LARGEST), dtype=torch.float32, device=device),
-            torch.tensor(answers, dtype=torch.int64 if whole else torch.float32, device=device),
+            torch.tensor(expected, dtype=torch.int64 if expected.dtype.kind == "i" else torch.float32, device=device),
             None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device),
         )
+
+    def _expected(self, answers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Give answers as the loss takes them: positions of several classes, 0 and 1 of two, values standardised."""
+        if self.task == "regression":
+            return np.asarray((answers - self._target[0]) / self._target[1])
+        return answers.astype(np.int64 if self.outputs > 1 else np.float64)
 
     def _row_weights(self, answers: npt.NDArray[Any], weights: Doubles | None) -> Doubles | None:
         """Give the rows' weights times those of their classes, with mean 1; None when all rows count the same."""
@@ -193,6 +197,27 @@ class TorchAdapter(BaseModelAdapter):
         centre, scale = self._target
         return np.asarray(np.concatenate(parts) * scale + centre)
 
+    def gradient(self, M: Matrix, answers: npt.NDArray[Any]) -> Doubles:
+        """Give the slope of each row's loss along its encoded columns, 0 where one is missing: what an attack climbs.
+
+        Args:
+            M: Encoded rows.
+            answers: Positions in ``classes``, or values.
+
+        Returns:
+            The shape of ``M``.
+        """
+        import torch  # noqa: PLC0415  # as above
+
+        self._check_matrix(M)
+        expected, slopes = self._expected(answers), np.zeros(M.shape)
+        for start in range(0, len(M), self.rows_at_once):
+            part = slice(start, start + self.rows_at_once)
+            rows = torch.tensor(M[part], dtype=torch.float64, requires_grad=True)
+            loss = self._losses(self._model(rows), torch.tensor(expected[part])).sum()
+            slopes[part] = torch.autograd.grad(loss, rows)[0].numpy()
+        return np.where(np.isnan(M), 0.0, slopes)
+
     def _contributions(self, M: Matrix) -> tuple[Doubles, Doubles]:
         """Estimate by integrated gradients from the average training row; what the estimate leaves over is spread.
 
@@ -210,26 +235,6 @@ class TorchAdapter(BaseModelAdapter):
         total = size.sum(axis=1, keepdims=True)
         share = np.divide(size, total, out=np.full_like(size, 1 / M.shape[1]), where=total > 0)
         return values + share * left[:, None, :], base
-
-    def gradient(self, M: Matrix, answers: npt.NDArray[Any]) -> Doubles:
-        """Give the slope of each row's loss along its encoded columns, ``(n, width)``: what an attack climbs.
-
-        Args:
-            M: Encoded rows.
-            answers: Positions in ``classes``, or values, one per row.
-        """
-        import torch  # noqa: PLC0415  # as above
-
-        slopes = np.zeros(M.shape)
-        centre, scale = self._target
-        for start in range(0, len(M), self.rows_at_once):
-            part = slice(start, start + self.rows_at_once)
-            rows = torch.tensor(M[part], dtype=torch.float64, requires_grad=True)
-            raw, kind = self._model(rows), torch.int64 if self.outputs > 1 else torch.float64
-            loss = self._losses(raw, torch.tensor((answers[part] - centre) / scale, dtype=kind)).sum()
-            (slope,) = torch.autograd.grad(loss, rows)
-            slopes[part] = slope.numpy()
-        return np.nan_to_num(slopes)
 
     def graph(self) -> bytes:
         """Write the network as a graph in double precision.

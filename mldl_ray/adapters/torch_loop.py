@@ -25,7 +25,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 Change = Callable[[Tensor, torch.Generator], Tensor]
 """From a batch of inputs to a disturbed one of the same shape: augmentation."""
 
-ROWS_AT_ONCE = 4096  # of a validation pass: bounds its memory, and changes nothing else
+ROWS_AT_ONCE = 512  # of a validation pass: bounds its memory, and changes nothing else
 _WARM_UP = {"one_cycle": 0.3, "cosine": 0.05, "constant": 0.0}  # share of the steps in which the rate rises
 
 _generator = threading.RLock()  # torch has one random generator per process, and two fits must not mix theirs

@@ -14,11 +14,12 @@ from sklearn.metrics import recall_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 
 from contracts.errors import Broken, Incompatible
-from contracts.specs import EarlyStopping
+from contracts.specs import EarlyStopping, Task
 from mldl_ray.adapters import create_adapter, load_adapter
 from mldl_ray.adapters.base import BaseModelAdapter
+from mldl_ray.adapters.links import probabilities
 from mldl_ray.adapters.table import to_table
-from mldl_ray.adapters.torch_base import FILE
+from mldl_ray.adapters.torch_base import FILE, TorchAdapter
 from mldl_ray.serving_form import compile_form
 
 SMALL: dict[str, Any] = {"epochs": 3, "width": 8, "depth": 1}
@@ -128,6 +129,27 @@ def test_training_that_runs_away_is_refused_with_the_rate() -> None:
         create_adapter("mlp", task="regression", schedule="constant", dropout=0.0, width=64, **settings).fit(
             X, X[:, 0] ** 9
         )
+
+
+@pytest.mark.parametrize(("family", "task", "classes"), [("mlp", "classification", 2), ("cnn", "classification", 3),
+                                                        ("mlp", "regression", 7)])  # fmt: skip
+def test_the_gradient_is_the_slope_of_the_loss(family: str, task: Task, classes: int) -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 16)), np.arange(60) % classes
+    model = create_adapter(family, task=task, epochs=2, activation="tanh") if family == "mlp" else create_adapter(
+        family, epochs=2, blocks=1, filters=4)  # fmt: skip
+    assert isinstance(model, TorchAdapter)
+    model.fit(X, y)
+    M, found = model.encoder.transform(X).astype(np.float64), model.gradient(model.encoder.transform(X), y)
+    step = 1e-6 * rng.normal(size=M.shape)
+
+    def loss(rows: Any) -> Any:
+        raw = model.raw_matrix(rows)
+        if task == "regression":
+            return ((raw[:, 0] - y) / y.std()) ** 2
+        return -np.log(probabilities(raw, model.link)[np.arange(60), y])
+
+    assert np.allclose(loss(M + step) - loss(M - step), 2 * (found * step).sum(axis=1), rtol=1e-3, atol=1e-11)
 
 
 def test_a_gpu_that_is_not_there_is_refused() -> None:
