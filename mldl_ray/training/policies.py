@@ -16,6 +16,7 @@ from mldl_ray.adapters import adapter_class
 from mldl_ray.adapters.base import BaseModelAdapter
 from mldl_ray.adapters.environments import Environment
 from mldl_ray.adapters.reinforcement import PolicyAdapter
+from mldl_ray.evaluation.picture import picture_of_answers
 from mldl_ray.evaluation.returns import evaluate_policy
 from mldl_ray.settings import Defaults
 from mldl_ray.training.budget import Caps
@@ -117,13 +118,15 @@ class PolicyMaker:
         """Play episodes that neither training nor the search has seen."""
         assert isinstance(made.model, PolicyAdapter)  # what ``fit`` gave
         returns = made.model.mean_return(EPISODES, seed=_FINAL + about.seed)
-        return evaluate_policy(
+        judged = evaluate_policy(
             returns,
             model_key=about.model_key,
             seed=about.seed,
             created_at=about.created_at,
             evaluation_id=about.evaluation_id,
         )
+        picture = picture_of_answers(made.model, self.rows(made.model), about.seed).picture
+        return judged.model_copy(update={"picture": picture})
 
     def rows(self, model: BaseModelAdapter) -> pa.Table:
         """Give observations that the policy meets when it plays."""
