@@ -109,51 +109,78 @@ def _array(tensor: Tensor) -> Array:
 
 
 def _recurrent(graph: _Graph, network: Recurrent, inputs: str, padding: str) -> str:
-    cells = network.cells
     states = graph.op("Transpose", inputs, perm=[1, 0, 2])  # steps first, as a scan has them
-    padding = graph.op("Transpose", padding, perm=[1, 0, 2])
-    for layer in range(cells.num_layers):
-        ways = ["", "_reverse"] if cells.bidirectional else [""]
-        found = [_scan(graph, cells, f"_l{layer}{way}", states, padding) for way in ways]
-        states = graph.op("Concat", *found, axis=2)
+    gap = graph.op("Transpose", padding, perm=[1, 0, 2])
+    gap = _side_by_side(graph, [gap, _turned(graph, gap)] if network.cells.bidirectional else [gap])
+    for layer in range(network.cells.num_layers):
+        states = _layer(graph, network.cells, layer, states, gap)
     return graph.op("Transpose", states, perm=[1, 0, 2])
 
 
-def _scan(graph: _Graph, cells: nn.RNN | nn.LSTM, name: str, inputs: str, padding: str) -> str:
-    """Write one layer in one direction."""
+def _layer(graph: _Graph, cells: nn.RNN | nn.LSTM, layer: int, inputs: str, gap: str) -> str:
+    """Write one layer: both directions are scanned at once, ``(steps, directions, n, states)``, the second turned."""
+    names = [f"_l{layer}", f"_l{layer}_reverse"] if cells.bidirectional else [f"_l{layer}"]
+    slope = _slope(cells)
+    driven = [_driven(graph, cells, name, inputs, slope) for name in names]
+    if cells.bidirectional:
+        driven[1] = _turned(graph, driven[1])
+    within = np.stack([_array(getattr(cells, "weight_hh" + name)).T * slope for name in names])
+    states = _scan(graph, cells, (_side_by_side(graph, driven), gap), within, f"_l{layer}")
+    if not cells.bidirectional:
+        return graph.op("Squeeze", states, graph.whole(1))
+    there, back = graph.ops("Split", states, outputs=[f"there_l{layer}", f"back_l{layer}"], axis=1)
+    there, back = (graph.op("Squeeze", one, graph.whole(1)) for one in (there, back))
+    return graph.op("Concat", there, _turned(graph, back), axis=2)
+
+
+def _turned(graph: _Graph, steps: str) -> str:
+    """Put the last step first."""
+    last, beyond = graph.whole(-1), graph.whole(-(2**62))
+    return graph.op("Slice", steps, last, beyond, graph.whole(0), last)
+
+
+def _side_by_side(graph: _Graph, parts: list[str]) -> str:
+    return graph.op("Concat", *(graph.op("Unsqueeze", part, graph.whole(1)) for part in parts), axis=1)
+
+
+def _slope(cells: nn.RNN | nn.LSTM) -> Array:
+    """Give the factor of each gate that makes a logistic function of a tangent: ``σ(x) = tanh(x/2)/2 + 1/2``."""
+    gates = (0.5, 0.5, 1.0, 0.5) if isinstance(cells, nn.LSTM) else (1.0,)
+    return np.repeat(gates, cells.hidden_size)
+
+
+def _driven(graph: _Graph, cells: nn.RNN | nn.LSTM, name: str, inputs: str, slope: Array) -> str:
+    """Write what the inputs do to the gates, for all steps at once."""
+    into, offset, more = (_array(getattr(cells, kind + name)) for kind in ("weight_ih", "bias_ih", "bias_hh"))
+    product = graph.op("MatMul", inputs, graph.constant(into.T * slope))
+    return graph.op("Add", product, graph.constant((offset + more) * slope))
+
+
+def _scan(graph: _Graph, cells: nn.RNN | nn.LSTM, over: tuple[str, str], within: Array, name: str) -> str:
     from onnx import TensorProto, helper  # noqa: PLC0415  # as above
 
-    into, within, offset, more = (
-        _array(getattr(cells, kind + name)) for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    )
-    driven = graph.op("Add", graph.op("MatMul", inputs, graph.constant(into.T)), graph.constant(offset + more))
-    rows = graph.op("Gather", graph.op("Shape", inputs), graph.whole(1))
-    shape = graph.op("Concat", rows, graph.whole(cells.hidden_size), axis=0)
-    zero = helper.make_tensor("zero", TensorProto.DOUBLE, [1], [0.0])
-    kept = 2 if isinstance(cells, nn.LSTM) else 1
-    starts = [graph.op("ConstantOfShape", shape, value=zero) for _ in range(kept)]
-    back = int(name.endswith("_reverse"))
-    return graph.ops(
-        "Scan",
-        *starts,
-        driven,
-        padding,
-        outputs=[*(f"end{i}{name}" for i in range(kept)), f"states{name}"],
-        body=_body(graph.constant(within.T), kept, name),
-        num_scan_inputs=2,
-        scan_input_directions=[back, back],
-        scan_output_directions=[back],
-    )[-1]
+    rows = graph.op("Gather", graph.op("Shape", over[0]), graph.whole(2))
+    shape = graph.op("Concat", graph.whole(len(within)), rows, graph.whole(cells.hidden_size), axis=0)
+    start = graph.op("ConstantOfShape", shape, value=helper.make_tensor("zero", TensorProto.DOUBLE, [1], [0.0]))
+    if isinstance(cells, nn.LSTM):
+        slope = _slope(cells)
+        gates, kept = [graph.constant(slope), graph.constant(1 - slope)], 2
+    else:
+        gates, kept = [], 1
+    ends = [f"end{i}{name}" for i in range(kept)]
+    body = _body(graph.constant(within), gates, name)
+    outputs = [*ends, f"states{name}"]
+    return graph.ops("Scan", *[start] * kept, *over, outputs=outputs, body=body, num_scan_inputs=2)[-1]
 
 
-def _body(within: str, kept: int, name: str) -> Any:
-    """Write one step of a cell: a plain one keeps one state, one with a memory keeps two."""
+def _body(within: str, gates: list[str], name: str) -> Any:
+    """Write one step of a cell: a plain one keeps one state; one with gates keeps two, the second its memory."""
     from onnx import TensorProto, helper  # noqa: PLC0415  # as above
 
     cell = _Graph(f"step{name}_")
-    before = [f"before{i}{name}" for i in range(kept)]
-    drive = cell.op("Add", f"drive{name}", cell.op("MatMul", before[0], within))
-    after = [cell.op("Tanh", drive)] if kept == 1 else _memory(cell, drive, before[1], name)
+    before = [f"before{i}{name}" for i in range(2 if gates else 1)]
+    drive = cell.op("Tanh", cell.op("Add", f"drive{name}", cell.op("MatMul", before[0], within)))
+    after = _remembered(cell, drive, before[1], gates, name) if gates else [drive]
     after = [cell.op("Where", f"gap{name}", old, new) for old, new in zip(before, after, strict=True)]
     state = cell.op("Identity", after[0])
     info, double = helper.make_tensor_value_info, TensorProto.DOUBLE
@@ -163,13 +190,12 @@ def _body(within: str, kept: int, name: str) -> Any:
     return helper.make_graph(cell.nodes, f"step{name}", given, [info(one, double, None) for one in (*after, state)])
 
 
-def _memory(cell: _Graph, drive: str, memory: str, name: str) -> list[str]:
-    gates = [f"gate{i}{name}" for i in range(4)]
-    take, keep, new, show = cell.ops("Split", drive, outputs=gates, axis=1)
-    kept = cell.op("Mul", cell.op("Sigmoid", keep), memory)
-    taken = cell.op("Mul", cell.op("Sigmoid", take), cell.op("Tanh", new))
-    memory = cell.op("Add", kept, taken)
-    return [cell.op("Mul", cell.op("Sigmoid", show), cell.op("Tanh", memory)), memory]
+def _remembered(cell: _Graph, drive: str, memory: str, gates: list[str], name: str) -> list[str]:
+    drive = cell.op("Add", cell.op("Mul", drive, gates[0]), gates[1])
+    parts = [f"{gate}{name}" for gate in ("take", "keep", "new", "show")]
+    take, keep, new, show = cell.ops("Split", drive, outputs=parts, axis=2)
+    memory = cell.op("Add", cell.op("Mul", keep, memory), cell.op("Mul", take, new))
+    return [cell.op("Mul", show, cell.op("Tanh", memory)), memory]
 
 
 # Transformer

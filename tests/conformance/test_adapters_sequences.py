@@ -6,7 +6,7 @@ from mldl_ray.adapters._torch_recurrent import LSTMAdapter, RNNAdapter
 from mldl_ray.adapters._torch_transformer import TransformerAdapter
 from mldl_ray.adapters.conformance import AdapterConformance
 
-SMALL: dict[str, Any] = {"epochs": 12, "batch_size": 32, "learning_rate": 0.02}
+SMALL: dict[str, Any] = {"epochs": 8, "batch_size": 40, "learning_rate": 0.03}
 
 
 class TestRNN(AdapterConformance):
