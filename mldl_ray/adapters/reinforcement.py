@@ -70,7 +70,7 @@ class PolicyAdapter(BaseModelAdapter):
                 so far is kept.
 
         Raises:
-            Incompatible: No such environment, or one that this family cannot learn in.
+            Incompatible: No such environment, or one that this family cannot learn in; or learning broke down.
         """
         with ExitStack() as stack:
             environment, examination = (stack.enter_context(self._environment()) for _ in range(2))
@@ -85,6 +85,12 @@ class PolicyAdapter(BaseModelAdapter):
                 policy = self._current()
                 found, centre = play(policy, examination, self._examination_seeds())
                 mean = float(found.mean())
+                if not np.isfinite([*policy.values(centre[None])[0], mean]).all():
+                    raise Incompatible(
+                        f"{self.family} broke down after {played} episodes: its values are not finite; lower "
+                        "learning_rate, or scale the rewards",
+                        {"family": self.family, "episodes": played},
+                    )
                 if mean >= best:
                     best, self._policy = mean, policy
                     self._take_centre(environment, centre)
