@@ -11,7 +11,7 @@ from contracts.events import EventType
 from contracts.ports import AppState
 from contracts.records import Impact, JobState, Policy
 from contracts.rollouts import Deployment, DeploymentState
-from contracts.specs import DataRef, DeploymentSpec, Json, ModelKey, Name, Reason, Words
+from contracts.specs import DataRef, DeploymentSpec, Json, ModelKey, Name, Reason, SearchDimension, Task, Words
 
 
 class Problem(Words):
@@ -69,6 +69,32 @@ class EvaluateRequest(Words):
         if (self.job_id is None) == (self.model_key is None) or (self.model_key is None) != (self.version is None):
             raise ValueError("give exactly one of job_id, or model_key with version")
         return self
+
+
+class Setting(Words):
+    """One hyperparameter of a family."""
+
+    name: str
+    kind: Literal["float", "int", "bool", "choice", "text"]
+    default: Any = None
+    choices: tuple[Any, ...] = ()
+    search: SearchDimension | None = Field(default=None, description="How a search moves it when nobody says how.")
+
+
+class FamilyView(Words):
+    """What a model family can do, or why it cannot be had here."""
+
+    family: str
+    state: str = Field(description="`available`, or what is missing and what installs it.")
+    adapter: str | None = Field(default=None, description="Its class.")
+    tasks: tuple[Task, ...] = ()
+    probabilities: bool | None = None
+    explain: Literal["exact", "sampled"] | None = None
+    warm_start: bool | None = None
+    sequence: bool | None = Field(default=None, description="A row holds a series of steps.")
+    early_stopping: bool | None = None
+    resource: str | None = Field(default=None, description="The setting that hyperband hands out.")
+    settings: tuple[Setting, ...] = ()
 
 
 class ExplainRequest(Words):

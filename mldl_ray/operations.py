@@ -10,6 +10,7 @@ from contracts.events import Event
 from contracts.http import (
     AuditEntry,
     DatasetRequest,
+    FamilyView,
     FeedbackAnswer,
     KeyMade,
     KeyView,
@@ -32,6 +33,10 @@ class Operations(Caller):
         """Show how every component is."""
         answer: Json = self._transport.call("GET", "/health").json()
         return answer
+
+    def families(self) -> list[FamilyView]:
+        """List every model family: what it can do, how it is set, or what installs it."""
+        return self._get(list[FamilyView], "/families")
 
     def metrics_live(self) -> Json:
         """Show the live figures per endpoint and version."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contracts.errors import Incompatible
+from contracts.http import FamilyView, Setting
 from contracts.specs import Task
 from mldl_ray.adapters.base import BaseModelAdapter, Capabilities, Explanation, read_facts
 from mldl_ray.adapters.encoder import Encoder
@@ -70,6 +71,7 @@ __all__ = [
     "XGBAdapter",
     "adapter_class",
     "create_adapter",
+    "describe",
     "families",
     "load_adapter",
 ]
@@ -106,6 +108,11 @@ _CLASSES = {value.split(":")[1]: value.split(":")[0] for value in _OWN.values()}
 def families() -> dict[str, str]:
     """List every family: ``available``, or why it is not and what installs it."""
     return {family: _state(family) for family in sorted(_points())}
+
+
+def describe() -> list[FamilyView]:
+    """Describe every family by its own record: what it can do and how it is set."""
+    return [_described(family, state) for family, state in families().items()]
 
 
 def adapter_class(family: str) -> type[BaseModelAdapter]:
@@ -152,6 +159,30 @@ def _points() -> dict[str, EntryPoint]:
     """Find every family; ours cannot be replaced by another package's."""
     own = {family: EntryPoint(family, value, GROUP) for family, value in _OWN.items()}
     return {point.name: point for point in entry_points(group=GROUP)} | own
+
+
+def _described(family: str, state: str) -> FamilyView:
+    try:
+        found = adapter_class(family)
+    except Incompatible:
+        return FamilyView(family=family, state=state)
+    can = found.capabilities
+    return FamilyView(
+        family=family,
+        state=state,
+        adapter=found.__name__,
+        tasks=tuple(sorted(can.tasks)),
+        probabilities=can.probabilities,
+        explain=can.explain,
+        warm_start=can.warm_start,
+        sequence=can.sequence,
+        early_stopping=can.early_stopping,
+        resource=can.resource,
+        settings=tuple(
+            Setting(name=s.name, kind=s.kind, default=s.default, choices=s.choices, search=s.search)
+            for s in found.settings
+        ),
+    )
 
 
 def _state(family: str) -> str:

@@ -20,6 +20,7 @@ def add(app: typer.Typer) -> None:
     """Add the commands."""
     remote(app, "train", key_options=("--api-key",))(train)
     remote(app, "evaluate")(evaluate)
+    remote(app, "families")(list_families)
     jobs = group("Training jobs.")
     remote(jobs, "list")(list_jobs)
     remote(jobs, "show")(show_job)
@@ -40,7 +41,7 @@ def train(
         str | None, typer.Option(help="Instead of --data: a registered dataset, NAME or NAME@VERSION.")
     ] = None,
     target: Annotated[str | None, typer.Option(help="Column to predict.")] = None,
-    family: Annotated[str | None, typer.Option(help="lr, xgb…; `mldl status` lists them.")] = None,
+    family: Annotated[str | None, typer.Option(help="lr, xgb…; `mldl families` lists them.")] = None,
     model_key: Annotated[str | None, typer.Option("--key", help="The model's name (its model_key).")] = None,
     task: Annotated[
         str,
@@ -113,6 +114,13 @@ def evaluate(
         metrics=_list(metrics),
     )
     terminal.show(found, table("figure value low high", _figures(found)))
+
+
+def list_families(terminal: Terminal) -> None:
+    """List the model families, what each can do, and what installs those that are missing."""
+    found = terminal.client.families()
+    rows = [(view.family, ", ".join(view.tasks), view.resource, view.explain, view.state) for view in found]
+    terminal.show(found, table("family tasks resource explains state", rows))
 
 
 def list_jobs(terminal: Terminal, model_key: ModelKey = None, limit: int = 50) -> None:

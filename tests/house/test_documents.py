@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mldl_ray.adapters import describe
 from mldl_ray.settings import Defaults, load_defaults
 
 ROOT = Path(__file__).parents[2]
@@ -29,3 +30,16 @@ def test_every_deployment_setting_is_documented() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_family_is_documented_as_its_record_says() -> None:
+    text = (ROOT / "docs/families.md").read_text()
+    for view in describe():
+        assert view.adapter is not None, view.state
+        row = next(
+            (line for line in text.splitlines() if line.startswith(f"| `{view.family}` | `{view.adapter}` |")), ""
+        )
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert cells[3].replace("reduction", "dimension_reduction").split(", ") == list(view.tasks), view.family
+        assert cells[4] == (f"`{view.resource}`" if view.resource else "–"), view.family
+        assert cells[5:7] == ["yes" if view.early_stopping else "–", view.explain], view.family

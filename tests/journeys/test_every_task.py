@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from contracts.errors import Incompatible
+from mldl_ray.adapters import families
 from mldl_ray.cli import app
 from mldl_ray.client import MLDLClient
 from mldl_ray.settings import Settings
@@ -66,6 +67,16 @@ def test_a_policy_is_trained_from_the_command_deployed_and_asked_what_to_do(
     answer = client.predict("lake", [{"observation": 0}, {"observation": 14}])
     assert set(answer["predictions"]) <= {0, 1, 2, 3}
     assert client.version("lake", version).bundle.metrics["mean_return"] > 0
+
+
+def test_every_family_tells_what_it_can_do_by_all_doors(system: Settings, client: MLDLClient) -> None:
+    by_http = httpx.get(f"{system.url}{BASE}/families").raise_for_status().json()
+    assert {view["family"] for view in by_http} == set(families())
+    forest = next(view for view in by_http if view["family"] == "forest")
+    assert forest["adapter"] == "ForestAdapter" and forest["resource"] == "n_estimators"
+    assert forest["tasks"] == ["classification", "regression"]
+    assert [view.model_dump(mode="json") for view in client.families()] == by_http
+    assert typed(system, "families", "--json") == by_http
 
 
 @pytest.mark.timeout(240)
