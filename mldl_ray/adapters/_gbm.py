@@ -102,7 +102,7 @@ class GBMAdapter(TreesAdapter):
         if valid is not None:
             judged = {"X_val": valid[0], "y_val": valid[1]}
         with threadpool_limits(self.hyperparams["n_jobs"], user_api="openmp"):
-            model.fit(M, answers, sample_weight=weights, **judged)
+            model.fit(_without_empty(M), answers, sample_weight=weights, **judged)
         rounds = model._predictors  # scikit-learn has no public name for the trees
         if stopping is not None:
             rounds = rounds[: max(1, int(np.argmax(model.validation_score_)))]
@@ -125,3 +125,13 @@ class GBMAdapter(TreesAdapter):
                 {"hyperparam": "class_weight", "family": "gbm"},
             )
         return HistGradientBoostingRegressor(**settings)
+
+
+def _without_empty(M: Matrix) -> Matrix:
+    """Make columns that are missing in every row constant: scikit-learn 1.9 cannot bin them, and neither are split.
+
+    >>> _without_empty(np.array([[1.0, np.nan]])).tolist()
+    [[1.0, 0.0]]
+    """
+    empty = np.isnan(M).all(axis=0)
+    return np.where(empty, 0, M).astype(M.dtype) if empty.any() else M

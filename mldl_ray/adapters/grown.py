@@ -116,5 +116,6 @@ def single(thresholds: Doubles) -> npt.NDArray[np.float32]:
     largest = float(np.finfo(np.float32).max)
     held = np.clip(thresholds, -largest, largest)
     rounded = held.astype(np.float32)
-    below = np.nextafter(rounded, np.float32(-np.inf))
+    with np.errstate(over="ignore"):  # below the smallest number is -∞, which is not taken
+        below = np.nextafter(rounded, np.float32(-np.inf))
     return np.where(rounded.astype(np.float64) > held, below, rounded)
