@@ -59,8 +59,7 @@ class PolicyPlan:
         policy = family(job.spec.model_key, task=job.spec.task, seed=job.seed, **job.spec.hyperparams)
         if not isinstance(policy, PolicyAdapter):
             raise Incompatible(f"family {job.spec.family} learns from rows; give it data and another task")
-        with Environment(policy.hyperparams["environment"]):
-            pass  # it is there, and its spaces are such as a policy can learn in
+        policy.check_environment()
         figures = figures_of(job.spec.task, defaults)
         metric = job.hpo.metric or figures[0]
         if metric not in figures:

@@ -108,6 +108,7 @@ def test_a_policy_is_searched_judged_stored_and_served(tmp_path: Path) -> None:
         ({"environment": "NoSuchLake-v1"}, "NoSuchLake-v1"),
         ({"environment": "os:system"}, "os:system"),
         ({}, "environment"),
+        ({"environment": "CartPole-v1"}, "CartPole"),  # a table of states cannot hold what is a box of numbers
     ],
 )
 def test_a_policy_without_an_environment_is_refused(spec: dict[str, Any], said: str) -> None:

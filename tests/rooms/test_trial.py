@@ -25,9 +25,9 @@ from mldl_ray.training.finish import Finished, Source
 from mldl_ray.training.job import Earlier, Ids, read_job, train, with_defaults
 from mldl_ray.training.ledger import Ledger
 from mldl_ray.training.plan import Plan
+from mldl_ray.training.problem import Problem
 from mldl_ray.training.rows import TrainingRows
 from mldl_ray.training.serial import SerialTrials
-from mldl_ray.training.problem import Problem
 from mldl_ray.training.trial import Trial
 
 IDS = Ids("job-1", "eval-1")
