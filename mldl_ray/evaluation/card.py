@@ -1,7 +1,7 @@
 """The model card: what a person should know before trusting a version, on one page and as JSON. Not here: any figure.
 
 The page carries its own style and drawings, loads nothing and runs nothing, so it can be kept, mailed and printed. It
-is read from top to bottom: what it is and how good, what to watch for, then the evidence (``_sections``).
+is read from top to bottom: what it is and how good, what to watch for, then the evidence (``_sections``, ``_trust``).
 
 Source: Mitchell et al., *Model Cards for Model Reporting* (FAT* 2019), for what belongs on it.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contracts.records import Evaluation, TrainedBundle
 from contracts.specs import Json
-from mldl_ray.evaluation import _sections
+from mldl_ray.evaluation import _sections, _trust
 from mldl_ray.evaluation._drawings import number, text
 from mldl_ray.evaluation._remarks import remarks
 
@@ -87,8 +87,8 @@ def card_html(bundle: TrainedBundle, evaluation: Evaluation) -> str:
         _remarks(bundle, evaluation),
         _sections.quality(evaluation),
         _sections.calibration(evaluation),
-        _sections.fairness(evaluation),
-        _sections.robustness(evaluation),
+        _trust.fairness(evaluation),
+        _trust.robustness(evaluation),
         _sections.influence(evaluation),
         _sections.serving(bundle),
         _sections.origin(bundle, evaluation),
