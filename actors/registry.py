@@ -15,7 +15,7 @@ from typing import Literal, TypeVar, get_args
 from contracts.errors import Broken, Conflict, Forbidden, Incompatible, MldlError, NotFound
 from contracts.events import Fact
 from contracts.ports import Blobs, Clock, Journal, Once, Receipt, Write
-from contracts.records import Approval, Compliance, Job, Policy, TrainedBundle, VersionView
+from contracts.records import Approval, Compliance, Evaluation, Job, Policy, TrainedBundle, VersionView
 from contracts.specs import Json
 from mldl_ray.blobs.artifact import artifact_files, read_manifest
 from mldl_ray.bridges.governance import (
@@ -27,6 +27,7 @@ from mldl_ray.bridges.governance import (
     missing_approvals,
     objections,
 )
+from mldl_ray.evaluation import card_html, card_json
 from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import first_answer, load, write
 from mldl_ray.registry.catalog import LATEST, STABLE, Catalog, version_key
@@ -37,7 +38,6 @@ T = TypeVar("T")
 Aliases = Callable[[str], dict[str, str | None]]
 Verdict = Literal["approved", "rejected"]
 ATTEMPTS = 10
-CARD = "card.html"
 
 
 class Registry:
@@ -193,16 +193,20 @@ class Registry:
         """Give the model card of a version, as HTML.
 
         Raises:
-            NotFound: No such model or version, or it came without a card.
-            Broken: The stored card is damaged.
+            NotFound: No such model or version, or it was never evaluated.
         """
+        return card_html(*self._judged(model_key, version))
+
+    def card_facts(self, model_key: str, version: str) -> Json:
+        """Give the model card of a version, as JSON values; see ``card``."""
+        return card_json(*self._judged(model_key, version))
+
+    def _judged(self, model_key: str, version: str) -> tuple[TrainedBundle, Evaluation]:
         bundle = self._catalog(None).bundle(model_key, version)
-        files = read_manifest(self._blobs, bundle.validation_hash)["files"]
-        if CARD not in files:
-            raise NotFound(
-                f"{model_key} {bundle.version} came without a card; its figures are in the registry's answer"
-            )
-        return self._blobs.get(files[CARD]["digest"]).decode("utf-8")
+        evaluation, _ = load(self._journal, "evaluation", bundle.evaluation_id or "", Evaluation)
+        if evaluation is None:
+            raise NotFound(f"{model_key} {bundle.version} was never evaluated, so it has no card; evaluate it first")
+        return bundle, evaluation
 
     def _register(self, job_id: str, tags: tuple[str, ...], reason: str, by: str, once: Once | None) -> TrainedBundle:
         if (earlier := first_answer(self._journal, once)) is not None:

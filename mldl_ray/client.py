@@ -186,6 +186,11 @@ class MLDLClient(Operations):
         """Give a version's card as an HTML page."""
         return self._transport.call("GET", f"{version_path(model_key, version)}/card").text
 
+    def card_facts(self, model_key: str, version: str = "latest") -> Json:
+        """Give a version's card as JSON values."""
+        answer: Json = self._transport.call("GET", f"{version_path(model_key, version)}/card.json").json()
+        return answer
+
     def policy(self) -> Policy:
         """Show the policy."""
         return self._get(Policy, "/policy")

@@ -103,12 +103,15 @@ def card(
     version: Annotated[str, typer.Argument()] = "latest",
     out: Annotated[Path | None, typer.Option(help="Write the page to this file.")] = None,
 ) -> None:
-    """Give a version's card as an HTML page."""
+    """Give a version's card as an HTML page, or with --json as facts."""
+    if terminal.as_json and out is None:
+        terminal.show(terminal.client.card_facts(model_key, version), "")
+        return
     page = terminal.client.card(model_key, version)
     if out is not None:
         out.write_text(page, encoding="utf-8")
         page = str(out)
-    terminal.show({"file": str(out)} if out else {"html": page}, page)
+    terminal.show({"file": str(out)}, page)
 
 
 def advise(

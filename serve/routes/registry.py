@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
@@ -19,7 +19,7 @@ from contracts.http import (
     SampleRequest,
 )
 from contracts.records import Approval, Policy, TrainedBundle, VersionView
-from contracts.specs import Task
+from contracts.specs import Json, Task
 from serve.access import Admin, Approver, Reader, Registrar
 from serve.calls import ActorsOf, OnceOf, StrictRoute
 from serve.routes import KeyFilter, KeyInPath, Limit, VersionInPath
@@ -100,6 +100,12 @@ def explain(model_key: KeyInPath, version: VersionInPath, body: ExplainRequest, 
 def sample(model_key: KeyInPath, version: VersionInPath, body: SampleRequest, actors: ActorsOf, _: Reader) -> Any:
     """Have a version that generates rows make some."""
     return actors.jobs.sample(model_key, version, body.rows, body.seed)
+
+
+@router.get("/registry/{model_key}/{version}/card.json")
+def card_facts(model_key: KeyInPath, version: VersionInPath, actors: ActorsOf, _: Reader) -> Json:
+    """Show a version's card as JSON: both records whole, and what one should watch for."""
+    return cast("Json", actors.registry.card_facts(model_key, version))
 
 
 @router.get("/registry/{model_key}/{version}/card", response_class=HTMLResponse)

@@ -15,7 +15,7 @@ from actors.registry import Registry
 from contracts.errors import Broken, Conflict, Incompatible, NotFound
 from contracts.events import Fact
 from contracts.ports import Once, Receipt, Write
-from contracts.records import Job, Lineage, Policy, Progress, TrainedBundle
+from contracts.records import Evaluation, Job, Lineage, Policy, Progress, TrainedBundle
 from contracts.rollouts import Endpoint
 from contracts.specs import JobSpec, ModelSpec
 from mldl_ray.adapters.schema import InputSchema
@@ -24,8 +24,6 @@ from mldl_ray.blobs.artifact import store_artifact
 from mldl_ray.bridges.governance import EmbeddedGovernance
 from mldl_ray.clock import SettableClock
 from mldl_ray.journal import MemoryJournal
-
-CARD = "<!doctype html><title>income</title>é"
 
 
 class World:
@@ -42,18 +40,16 @@ class World:
         """A second registry on the same journal: the same actor after a restart, or beside it for a moment."""
         return Registry(self.journal, self.blobs, EmbeddedGovernance(self.journal, self.clock), self.clock)
 
-    def artifact(self, name: str, *, card: bool = True, classes: Sequence[object] = (0, 1)) -> str:
+    def artifact(self, name: str, *, classes: Sequence[object] = (0, 1)) -> str:
         folder = self.folder / name
         folder.mkdir()
         (folder / "model.json").write_text(name)
-        if card:
-            (folder / "card.html").write_text(CARD, encoding="utf-8")
         return store_artifact(self.blobs, folder, {"classes": list(classes)})
 
     def job(
         self, job_id: str, *, family: str = "lr", columns: str = "ab", status: str = "succeeded", **changes: Any
     ) -> str:
-        digest = self.artifact(job_id, card=changes.pop("card", True), classes=changes.pop("classes", (0, 1)))
+        digest = self.artifact(job_id, classes=changes.pop("classes", (0, 1)))
         schema = InputSchema.of(pa.table({name: [1.0, 2.0] for name in columns}))
         spec = ModelSpec(model_key=changes.pop("model_key", "income"), family=family, tags=("demo",))
         bundle = TrainedBundle(
@@ -355,14 +351,22 @@ def test_another_registry_on_the_same_journal_answers_the_same(world: World) -> 
     assert world.another().view("income", "1.0.0") == world.registry.view("income", "1.0.0")
 
 
-def test_card_is_the_page_in_the_artifact(world: World) -> None:
+def test_card_names_the_version_and_its_figures_as_a_page_and_as_json(world: World) -> None:
     world.registered("job-1")
-    assert world.registry.card("income", "latest") == CARD
+    judged = Evaluation(evaluation_id="eval-job-1", model_key="income", rows=500, metrics={"auroc": 0.91})
+    body = judged.model_dump(mode="json")
+    write = Write(kind="evaluation", key="eval-job-1", expected_version=0, body=body)
+    world.journal.append([write], actor="tom", reason="train")
+    page = world.registry.card("income", "latest")
+    assert "income 1.0.0" in page and "0.91" in page
+    facts = world.registry.card_facts("income", "1.0.0")
+    assert facts["model"]["version"] == "1.0.0"
+    assert facts["evaluation"]["metrics"] == {"auroc": 0.91}
 
 
 def test_version_without_a_card_says_so(world: World) -> None:
-    world.registered("job-1", card=False)
-    with pytest.raises(NotFound, match="without a card"):
+    world.registered("job-1")
+    with pytest.raises(NotFound, match="never evaluated"):
         world.registry.card("income", "1.0.0")
 
 
