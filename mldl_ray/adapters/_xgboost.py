@@ -165,7 +165,11 @@ class XGBAdapter(BaseModelAdapter):
         return np.asarray(margins, dtype=np.float64)
 
     def _contributions(self, M: Matrix) -> tuple[Doubles, Doubles]:
-        """TreeSHAP (Lundberg et al., Nature Machine Intelligence 2020), as xgboost computes it."""
+        """TreeSHAP (Lundberg et al., Nature Machine Intelligence 2020), as xgboost computes it: in single precision.
+
+        Measured on Adult, 100 trees, margins up to 9: the sum is off by 2e-6 with trees of 6 levels, 5e-6 with 14 and
+        3e-4 with 25.
+        """
         import xgboost  # noqa: PLC0415  # as above
 
         data = xgboost.DMatrix(M, nthread=self.hyperparams["nthread"])
