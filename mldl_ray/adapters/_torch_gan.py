@@ -12,7 +12,7 @@ import pyarrow as pa
 from contracts.errors import Incompatible
 from contracts.specs import EarlyStopping, SearchDimension
 from mldl_ray.adapters.base import BaseModelAdapter, Capabilities
-from mldl_ray.adapters.decoder import Decoder
+from mldl_ray.adapters.decoder import KNOTS, Decoder
 from mldl_ray.adapters.encoder import Matrix
 from mldl_ray.adapters.files import read_json, write_json
 from mldl_ray.adapters.hyperparams import Hyperparam
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mldl_ray.adapters.torch_gan_loop import Duel, Maker
 
 DECODER = "decoder.json"
+LED_BY = 8192  # made rows from which the ranks of numbers are learned
 ROWS_AT_ONCE = 1024  # of a sample: bounds its memory, and changes nothing else
 
 
@@ -83,17 +84,23 @@ class GANAdapter(BaseModelAdapter):
             Conflict: Not fitted yet.
             Incompatible: A negative ``n``, or a condition that training never had.
         """
+        self._check_fitted()
+        if n < 0:
+            raise Incompatible(f"cannot make {n} rows; ask for 0 or more")
+        level = None if condition is None else self._decoder.level(condition)
+        made, places = self._made(n, seed, level)
+        return self._decoder.table(made, places)
+
+    def _made(self, n: int, seed: int, level: int | None = None) -> tuple[Doubles, npt.NDArray[np.int64]]:
+        """Make rows in the maker's own space, and say under which levels of the condition."""
         import torch  # noqa: PLC0415  # torch loads when first used
 
         from mldl_ray.adapters.torch_gan_loop import gumbel  # noqa: PLC0415  # as above
 
-        self._check_fitted()
-        if n < 0:
-            raise Incompatible(f"cannot make {n} rows; ask for 0 or more")
         rng, decoder = np.random.default_rng(seed), self._decoder
         places = rng.choice(len(decoder.levels), size=n, p=decoder.shares)
-        if condition is not None:
-            places[:] = decoder.level(condition)
+        if level is not None:
+            places[:] = level
         noise = rng.normal(size=(n, self.hyperparams["noise"]))
         drawn = rng.random((n, sum(decoder.blocks)))
         made = [np.zeros((0, len(decoder.made)))]
@@ -103,7 +110,7 @@ class GANAdapter(BaseModelAdapter):
             with torch.no_grad():
                 rows = self._maker(torch.tensor(noise[part]), told, gumbel(torch.tensor(drawn[part])))
             made.append(rows.numpy())
-        return decoder.table(np.concatenate(made), places)
+        return np.concatenate(made), places
 
     def _fit(self, M: Matrix, answers: npt.NDArray[Any], weights: Doubles | None,
              valid: tuple[Matrix, npt.NDArray[Any]] | None, stopping: EarlyStopping | None) -> None:  # fmt: skip
@@ -122,6 +129,7 @@ class GANAdapter(BaseModelAdapter):
             drawn = None if weights is None else torch.tensor(weights)
             maker = contest(self._build(duel).to(device), rows, told, duel, drawn)
         self._answering(maker)
+        self._decoder = self._decoder.led(self._made(LED_BY, self.seed)[0], M, weights)
 
     def _duel(self, rows: int) -> Duel:
         from mldl_ray.adapters.torch_gan_loop import Duel  # noqa: PLC0415  # as above
@@ -156,14 +164,16 @@ class GANAdapter(BaseModelAdapter):
         from mldl_ray.adapters.torch_weights import write_weights  # noqa: PLC0415  # as above
 
         write_json(folder / DECODER, self._decoder.to_json())
-        write_weights(folder / FILE, self._maker, {})
+        write_weights(folder / FILE, self._maker, {"ranks": np.asarray(self._decoder.ranks)})
 
     def _load(self, folder: Path) -> None:
         from mldl_ray.adapters.torch_loop import seeded  # noqa: PLC0415  # as above
         from mldl_ray.adapters.torch_weights import read_weights  # noqa: PLC0415  # as above
 
-        self._decoder = Decoder.from_json(read_json(folder / DECODER), self.encoder)
+        self._decoder = decoder = Decoder.from_json(read_json(folder / DECODER), self.encoder)
         with seeded(self.seed):
             maker = self._build(self._duel(1))
-        read_weights(folder / FILE, maker, {})
+        expected = np.zeros((2, decoder.numbers, KNOTS))
+        ranks = read_weights(folder / FILE, maker, {"ranks": expected})["ranks"]
+        self._decoder = decoder.with_ranks(np.asarray(ranks, np.float64))
         self._answering(maker)

@@ -1,13 +1,14 @@
 """From what a generator makes back to a table: the other way of ``encoder``.
 
 A generator works on numbers between −1 and 1 (from the smallest to the largest value in training) and on one share per
-category; the column that it is told, the condition, it does not make. Values never leave their range in training,
-and columns that only had whole numbers get whole numbers. A missing number is not made; a missing category is.
+category; the column that it is told, the condition, it does not make. What it makes of a column is led, rank by
+rank, to the values of training: a column that is mostly 0 stays mostly 0, values never leave their range, and columns
+that only had whole numbers get whole numbers. A missing number is not made; a missing category is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -21,6 +22,8 @@ from mldl_ray.adapters.schema import Column
 
 MOST_LEVELS = 1000
 """Different values of a condition at most."""
+KNOTS = 257
+"""Ranks by which made numbers are led to real ones."""
 _LARGEST_WHOLE = 2.0**53  # doubles above this are all whole
 
 Places = npt.NDArray[np.int64]
@@ -31,7 +34,8 @@ class Decoder:
     """Ranges of the encoder's number columns in their own units, and what the condition can be.
 
     ``levels`` are the condition's values, or positions of its categories, and ``shares`` how often each occurs; without
-    a condition there is one level.
+    a condition there is one level. ``ranks`` has, for each number that is made, its quantiles as made, and as they
+    should be; shape ``(2, numbers, KNOTS)``.
     """
 
     encoder: Encoder
@@ -41,6 +45,7 @@ class Decoder:
     whole: npt.NDArray[np.bool_]
     levels: Doubles
     shares: Doubles
+    ranks: Doubles | None = None
 
     @classmethod
     def fit(cls, encoder: Encoder, M: Matrix, condition: str | None, weights: Doubles | None) -> Self:
@@ -104,12 +109,44 @@ class Decoder:
         numbers = np.where(self.high > self.low, 2 * (values - self.low) / spread - 1, 0.0)
         return np.hstack([numbers, M[:, n:]])[:, self.made]
 
+    def led(self, made: Doubles, M: Matrix, weights: Doubles | None) -> Self:
+        """Learn the ranks from what a generator makes, under conditions as often as in training, and training rows."""
+        at, own = np.linspace(0, 1, KNOTS), self.made[: self.numbers]
+        real = _tidy(_values(self.encoder, M), self.whole)[:, own]
+        ranks = [
+            np.quantile(numbers, at, axis=0, method="inverted_cdf", weights=mass).T
+            for numbers, mass in ((made[:, : self.numbers], None), (real, weights))
+        ]
+        return replace(self, ranks=np.stack(ranks).astype(np.float64))
+
+    def with_ranks(self, ranks: Doubles) -> Self:
+        """Take stored ranks.
+
+        Raises:
+            Broken: They fall somewhere, or leave the ranges.
+        """
+        own = self.made[: self.numbers]
+        inside = (ranks[1] >= self.low[own, None]).all() and (ranks[1] <= self.high[own, None]).all()
+        if (np.diff(ranks, axis=2) < 0).any() or not inside:
+            raise Broken("the stored ranks of made numbers do not rise within their ranges")
+        return replace(self, ranks=ranks)
+
+    def _real(self, made: Doubles) -> Doubles:
+        """Give the number columns, in their own units, of what a generator made; the condition's are left 0."""
+        values, own = np.zeros((len(made), len(self.encoder.numbers))), self.made[: self.numbers]
+        if self.ranks is None:
+            values[:, own] = self.low[own] + (made[:, : self.numbers] + 1) / 2 * (self.high - self.low)[own]
+            return values
+        for i, column in enumerate(own):
+            values[:, column] = np.interp(made[:, i], self.ranks[0, i], self.ranks[1, i])
+        return values
+
     def table(self, made: Doubles, places: Places) -> pa.Table:
         """Give what a generator made, under conditions, as rows of the schema; the largest share is the category."""
         full = np.zeros((len(made), self.encoder.width))
         full[:, self.made] = made
-        n, told = len(self.encoder.numbers), self.levels[places]
-        values = _tidy(self.low + (np.clip(full[:, :n], -1, 1) + 1) / 2 * (self.high - self.low), self.whole)
+        told = self.levels[places]
+        values = _tidy(self._real(made), self.whole)
         columns: dict[str, Any] = {}
         for i, column in enumerate(self.encoder.numbers):
             columns[column.name] = _numbers(column, told if column.name == self.condition else values[:, i],
@@ -179,8 +216,12 @@ class Decoder:
 
 
 def _values(encoder: Encoder, M: Matrix) -> Doubles:
-    """Give the number columns in their own units."""
-    return np.asarray(M[:, : len(encoder.numbers)] * encoder.scale + encoder.shift, dtype=np.float64)
+    """Give the number columns in their own units, without the last digits, which scaling there and back has changed."""
+    values = np.asarray(M[:, : len(encoder.numbers)] * encoder.scale + encoder.shift, dtype=np.float64)
+    digits = 13 - np.ceil(np.log10(np.abs(encoder.shift) + encoder.scale)).clip(-250, 250).astype(int)
+    for i, places in enumerate(digits.tolist()):
+        values[:, i] = np.round(values[:, i], places)
+    return values
 
 
 def _tidy(values: Doubles, whole: npt.NDArray[np.bool_]) -> Doubles:

@@ -22,7 +22,8 @@ _NETWORK = "network."
 def write_weights(path: Path, network: nn.Module, extra: Arrays) -> None:
     """Write a network in single precision, in which it was trained, and arrays that belong to it."""
     arrays = {_NETWORK + name: _stored(tensor) for name, tensor in network.state_dict().items()}
-    safetensors.numpy.save_file(arrays | extra, path)
+    plain = {name: np.array(array, order="C") for name, array in extra.items()}  # it writes memory as it lies
+    safetensors.numpy.save_file(arrays | plain, path)
 
 
 def read_weights(path: Path, network: nn.Module, extra: Arrays) -> Arrays:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import safetensors.numpy
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
@@ -17,6 +18,7 @@ from contracts.errors import Broken, Conflict, Incompatible
 from mldl_ray.adapters import create_adapter, load_adapter
 from mldl_ray.adapters._torch_gan import DECODER, GANAdapter
 from mldl_ray.adapters.files import read_json, write_json
+from mldl_ray.adapters.torch_base import FILE
 
 
 def gan(**settings: Any) -> GANAdapter:
@@ -77,6 +79,13 @@ def test_each_value_of_the_condition_has_its_own_rows(model: GANAdapter) -> None
     assert small["items"].median() < 30 < large["items"].median()
 
 
+def test_a_column_that_is_mostly_one_value_stays_so() -> None:
+    rng = np.random.default_rng(0)
+    gain = np.where(rng.random(400) < 0.9, 0.0, rng.lognormal(5, 1, 400))
+    made = gan(epochs=10, width=16).fit(pa.table({"gain": gain, "other": gain + 1.0})).sample(1000)
+    assert abs((made["gain"].to_numpy() == 0).mean() - 0.9) < 0.05
+
+
 def test_conditions_come_as_often_as_in_training(model: GANAdapter) -> None:
     sizes = model.sample(2000).to_pandas()["size"]
     assert abs((sizes == "large").mean() - 0.75) < 0.08
@@ -130,6 +139,14 @@ def test_it_predicts_nothing_and_says_what_it_does(model: GANAdapter) -> None:
         model.graph()
     with pytest.raises(Conflict, match="not fitted"):
         gan().sample(1)
+
+
+def test_ranks_that_fall_are_refused(model: GANAdapter, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    arrays = safetensors.numpy.load_file(tmp_path / FILE)
+    safetensors.numpy.save_file(arrays | {"ranks": arrays["ranks"][:, :, ::-1].copy()}, tmp_path / FILE)
+    with pytest.raises(Broken, match="ranks"):
+        load_adapter(tmp_path)
 
 
 @pytest.mark.parametrize(
