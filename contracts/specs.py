@@ -73,6 +73,10 @@ class CrossValidation(Words):
     strategy: Literal["auto", "stratified", "kfold", "group", "time"] = "auto"
     gap: int = Field(default=0, ge=0, description="Rows left out between training and validation (time only).")
     embargo: int = Field(default=0, ge=0, description="Rows left out after validation (time only).")
+    window: Literal["expanding", "rolling"] = Field(
+        default="expanding", description="Learn from all earlier rows, or from the latest ones only (time only)."
+    )
+    repeats: int = Field(default=1, ge=1, le=50, description="Times that all folds are drawn anew (not for time).")
 
 
 class SearchDimension(Words):

@@ -44,12 +44,14 @@ def finish_s(fold_s: float, folds: int) -> float:
 
     Args:
         fold_s: Seconds that a fit on one fold takes.
-        folds: How many folds there are.
+        folds: How many folds judge every row once, repeats left out; 0 where no rows do, and one training is all.
 
     >>> finish_s(1.0, folds=3)
     4.5
+    >>> finish_s(1.0, folds=0)
+    1.0
     """
-    return fold_s * (folds + folds / (folds - 1))
+    return fold_s * (folds + folds / (folds - 1)) if folds else fold_s
 
 
 def shortfall(caps: Caps, spent: Spent, finish: float) -> str | None:
@@ -81,7 +83,7 @@ def breach(caps: Caps, spent: Spent, *, step_s: Sequence[float], folds: int, run
         caps: The limits.
         spent: What was used.
         step_s: Seconds that fits on one fold took so far; none yet predicts nothing.
-        folds: How many folds there are.
+        folds: As for ``finish_s``.
         running: Trials at work.
 
     >>> caps = Caps(seconds=10)

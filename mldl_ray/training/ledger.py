@@ -6,7 +6,7 @@ Every implementation of ``Trials`` keeps one and obeys it, so that the rules are
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -24,6 +24,8 @@ class _Running:
     config: Json
     began_s: float
     scores: list[float] = field(default_factory=list)
+    figures: list[Mapping[str, float]] = field(default_factory=list)
+    fit_s: list[float] = field(default_factory=list)
 
 
 class Ledger:
@@ -90,7 +92,7 @@ class Ledger:
                 self._problem.caps,
                 Spent(self._clock.now_s() - self._problem.started_s, self.cpu_seconds),
                 step_s=self._step_s,
-                folds=len(self._problem.folds),
+                folds=len(self._problem.once),
                 running=max(1, len(self._running)),
             )
         return self.breached is not None or self._plateaued()
@@ -127,7 +129,16 @@ class Ledger:
                 "status": status,
                 "seconds": round(self._clock.now_s() - running.began_s, 4),
                 "error": error,
+                "metrics": self._problem.figures(running.figures) if error is None else {},
+                "fit_seconds": _fit_seconds(self._problem, running.fit_s),
             }
         )
         self.records.append(record)
         self._on_trial(record)
+
+
+def _fit_seconds(problem: Problem, fit_s: Sequence[float]) -> float | None:
+    """Give how long one fit on a fold took, of the largest amount where rungs hand out more and more."""
+    if not fit_s:
+        return None
+    return round(fit_s[-1] if problem.rungs else fmean(fit_s), 6)

@@ -1,8 +1,9 @@
 """How the winning configuration becomes a fitted model and is judged, one way per kind of teacher: rows here.
 
 The final model learns from all training rows. Its calibrator learns from the answers that the same procedure gave for
-each training row while that row was held out (one model per fold), so no score it sees comes from a model that had
-learned the row, and none of the rows is lost to the model. The hold-out takes no part in either.
+each training row while that row was held out (one model per fold, of the first repeat where there are more), so no
+score it sees comes from a model that had learned the row, and none of the rows is lost to the model. The hold-out takes
+no part in either.
 
 Source:
     Calibration on cross-validated scores: Platt (1999), section 2.1; scikit-learn's ``CalibratedClassifierCV`` with
@@ -95,7 +96,7 @@ class TableMaker:
     def _held_out_answers(self, problem: Problem, settings: Json) -> tuple[Any, Any, Any]:
         """Give truth, answer and weight of the training rows, each answered by a model that had not seen it."""
         train = self._plan.train
-        said = np.concatenate([fold_answers(problem, settings, fold) for fold in problem.folds])
-        places = np.concatenate([fold.places for fold in problem.folds])
+        said = np.concatenate([fold_answers(problem, settings, fold) for fold in problem.once])
+        places = np.concatenate([fold.places for fold in problem.once])
         truth = train.y if train.positions is None else train.positions
         return truth[places], said, None if train.weights is None else train.weights[places]

@@ -140,6 +140,7 @@ class Plan:
             judge=part(self.train.take(split.judge), encoder),
             rounds=rounds,
             places=split.judge,
+            repeat=number // self.job.cv.folds,
         )
 
     def _ordered(self, places: npt.NDArray[np.int64], number: int) -> npt.NDArray[np.int64]:

@@ -35,7 +35,7 @@ _FINAL = 1_000_003  # added to the job's seed: the episodes that judge at the en
 
 @dataclass(frozen=True, eq=False)
 class PolicyPlan:
-    """A job that is fit to run. A configuration is judged by ``cv.folds`` trainings, each with a seed of its own."""
+    """A job that is fit to run. ``cv.folds`` × ``cv.repeats`` trainings, each with its seed, judge a configuration."""
 
     job: JobSpec
     proposals: Proposals
@@ -88,13 +88,14 @@ class PolicyPlan:
             early_stop=hpo.early_stop,
             metric=self.metric,
             folds=(),
-            repeats=job.cv.folds,
+            repeats=job.cv.folds * job.cv.repeats,
             early_stopping=None,
             resource=self.resource,
             rungs=self.rungs,
             caps=self.caps,
             started_s=started_s,
             done=tuple(done),
+            metrics=self.metrics,
         )
 
     @property

@@ -47,7 +47,8 @@ class Part:
 class Fold:
     """Rows that learn, rows that judge, and perhaps rows that tell early stopping when to stop.
 
-    ``places`` are the judging rows' positions among all training rows.
+    ``places`` are the judging rows' positions among all training rows; ``repeat`` counts how often, from 0, all rows
+    were split before.
     """
 
     encoder: Encoder
@@ -55,6 +56,7 @@ class Fold:
     judge: Part
     rounds: Part | None
     places: npt.NDArray[np.int64]
+    repeat: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +84,7 @@ class Problem:
     caps: Caps
     started_s: float  # Unix seconds; when the job began
     done: tuple[TrialRecord, ...] = ()  # of an earlier run of the same job
+    metrics: tuple[str, ...] = ()  # figures that trials record beside the objective
 
     @property
     def sign(self) -> int:
@@ -92,6 +95,16 @@ class Problem:
     def fits(self) -> int:
         """Count the fits that judge a configuration: one per fold, or per repeat."""
         return len(self.folds) or self.repeats
+
+    @property
+    def once(self) -> tuple[Fold, ...]:
+        """Give the folds of the first repeat, which judge each row once at most: what a calibrator learns from.
+
+        Not the mean over the repeats: the mean of several models' answers is steadier and less extreme than those of
+        the one model that will serve, so that probabilities would be sharpened too much and prediction intervals be
+        too narrow.
+        """
+        return tuple(fold for fold in self.folds if fold.repeat == 0)
 
     @property
     def steps(self) -> int:
@@ -115,6 +128,12 @@ class Problem:
     def whole(self, scores: Sequence[float]) -> float:
         """Give a trial's score: the mean over the folds, or what its last rung reached."""
         return scores[-1] if self.rungs else fmean(scores)
+
+    def figures(self, taken: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        """Give a trial's figures as ``whole`` gives its score; one that some fold leaves undefined is left out."""
+        level = taken[-1:] if self.rungs else taken
+        every = [name for name in (level[0] if level else ()) if all(name in figures for figures in level)]
+        return {name: fmean(figures[name] for figures in level) for name in every}
 
     def winner(self, config: Mapping[str, Any]) -> Json:
         """Give the settings of a configuration with all of the resource that the rungs handed out."""

@@ -1,13 +1,13 @@
 """Which rows learn and which rows judge. Positions only: a split never sees a feature.
 
 Strategies: ``stratified`` keeps every class's share, ``kfold`` draws at random, ``group`` keeps a group's rows
-together, ``time`` lets only earlier rows learn. Every strategy gives the same rows for the same seed.
+together (``group_splits``), ``time`` lets only earlier rows learn (``time_splits``). Every strategy gives the same rows
+for the same seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,10 +15,14 @@ import numpy.typing as npt
 
 from contracts.errors import Incompatible
 from contracts.specs import CrossValidation
+from mldl_ray.training.group_splits import dealt
 from mldl_ray.training.rows import TrainingRows
+from mldl_ray.training.time_splits import forward, last, purged
 
 Positions = npt.NDArray[np.int64]
 Strategy = Literal["stratified", "kfold", "group", "time"]
+_REDRAWS = 20
+"""How often a repeat that came out as an earlier one is drawn again before it is given up."""
 
 
 class Split(NamedTuple):
@@ -32,8 +36,39 @@ def strategy_of(cv: CrossValidation, rows: TrainingRows) -> Strategy:
     """Choose how to split: as asked; else by time, by group, stratified, at random, the first that fits.
 
     Raises:
-        Incompatible: The strategy needs a column or a task that is not there.
+        Incompatible: The strategy needs a column or a task that is not there, or something else was asked for that
+            the strategy cannot give.
     """
+    strategy = _chosen(cv, rows)
+    if strategy == "time":
+        _fits_time(cv)
+    elif timed := [name for name, said in _only_in_time(cv).items() if said]:
+        raise Incompatible(
+            f"cv.{timed[0]} is for folds in time, and these are {strategy}: name a time_column, or leave it out",
+            {"field": f"cv.{timed[0]}", "strategy": strategy},
+        )
+    return strategy
+
+
+def _only_in_time(cv: CrossValidation) -> dict[str, bool]:
+    return {"gap": cv.gap > 0, "embargo": cv.embargo > 0, "window": cv.window != "expanding"}
+
+
+def _fits_time(cv: CrossValidation) -> None:
+    if cv.repeats > 1:
+        raise Incompatible(
+            f"cv.repeats is {cv.repeats}, but rows in time are cut in one way only: leave it at 1, and use more folds",
+            {"field": "cv.repeats"},
+        )
+    if cv.embargo and cv.window == "rolling":
+        raise Incompatible(
+            "cv.embargo lets rows on both sides of the judged ones learn, cv.window 'rolling' the latest before them "
+            "only: give one of the two",
+            {"field": "cv.window"},
+        )
+
+
+def _chosen(cv: CrossValidation, rows: TrainingRows) -> Strategy:
     if cv.strategy == "auto":
         if rows.times is not None:
             return "time"
@@ -60,7 +95,7 @@ def holdout(rows: TrainingRows, cv: CrossValidation, share: float, seed: int) ->
     strategy = strategy_of(cv, rows)
     rng = np.random.default_rng(seed)
     if strategy == "time":
-        split = _last(_ordered(rows), _sorted_times(rows), share, cv.gap)
+        split = Split(*last(_given(rows.times), share, cv.gap))
     elif strategy == "group":
         split = _whole_groups(rows, share, rng)
     else:
@@ -83,29 +118,72 @@ def judges(rows: TrainingRows, cv: CrossValidation, share: float, seed: int) -> 
 
 
 def folds(rows: TrainingRows, cv: CrossValidation, seed: int) -> list[Split]:
-    """Split the training rows into folds: each judges once.
+    """Split the training rows into folds: in each repeat a row judges once, or never where it only comes before others.
 
-    In time, without an embargo, folds walk forward: each learns from all rows before its own, less the gap. With an
-    embargo they are purged: each learns from the rows on both sides, less the gap before and the embargo after.
+    In time, without an embargo, folds walk forward: each learns from the rows before its own, less the gap; from all
+    of them, or with a rolling window from the latest, always as many as the first fold has. With an embargo they are
+    purged: each learns from the rows on both sides, less the gap before and the embargo after.
+
+    Args:
+        rows: What is split.
+        cv: How.
+        seed: Of the first repeat, whose folds are those of a job without repeats; the others' seeds follow from it.
+
+    Returns:
+        ``cv.folds`` splits of the first repeat, then those of the second, and so on; no two repeats are the same.
 
     Raises:
         Incompatible: Too few rows, groups or rows of a class; the message says which, and what would do.
-
-    Source:
-        Purging and embargo: López de Prado, Advances in Financial Machine Learning (2018), chapter 7.
     """
     strategy = strategy_of(cv, rows)
     if len(rows) < 2 * cv.folds:
         raise Incompatible(f"{len(rows)} training rows are too few for {cv.folds} folds; use fewer folds or more rows")
-    if strategy == "time":
-        found = list(_purged(rows, cv) if cv.embargo else _forward(rows, cv))
-    elif strategy == "group":
-        found = list(_grouped(rows, cv, seed))
-    else:
-        found = list(_shuffled(rows, cv, seed, stratified=strategy == "stratified"))
-    for number, split in enumerate(found, start=1):
-        _both_sides(split, rows, f"fold {number} of {cv.folds} ({strategy})")
+    found: list[Split] = []
+    seen: set[frozenset[bytes]] = set()
+    for repeat in range(cv.repeats):
+        found += _unlike(seen, rows, cv, strategy, seed, repeat)
+    for number, split in enumerate(found):
+        repeat, fold = divmod(number, cv.folds)
+        within = f", repeat {repeat + 1}" if cv.repeats > 1 else ""
+        _both_sides(split, rows, f"fold {fold + 1} of {cv.folds} ({strategy}{within})")
     return found
+
+
+def _unlike(
+    seen: set[frozenset[bytes]], rows: TrainingRows, cv: CrossValidation, strategy: Strategy, seed: int, repeat: int
+) -> list[Split]:
+    """Draw folds that no earlier repeat has, and note them."""
+    for redraw in range(_REDRAWS):
+        found = list(_drawn_folds(rows, cv, strategy, _seed_of(seed, repeat, redraw)))
+        parts = frozenset(np.sort(split.judge).tobytes() for split in found)
+        if parts not in seen:
+            seen.add(parts)
+            return found
+    raise Incompatible(
+        f"cv.repeats is {cv.repeats}, but only {len(seen)} different {'way was' if len(seen) == 1 else 'ways were'} "
+        f"found to split these rows into {cv.folds} folds ({strategy}): use fewer repeats",
+        {"field": "cv.repeats", "found": len(seen)},
+    )
+
+
+def _seed_of(seed: int, repeat: int, redraw: int) -> int:
+    """Derive the seed of a draw; the first one's is the job's own."""
+    if repeat == redraw == 0 and seed < 2**32:
+        return seed
+    return int(np.random.SeedSequence([seed, repeat, redraw]).generate_state(1)[0])
+
+
+def _drawn_folds(rows: TrainingRows, cv: CrossValidation, strategy: Strategy, seed: int) -> Iterator[Split]:
+    if strategy == "time":
+        times = _given(rows.times)
+        if cv.embargo:
+            pairs = purged(times, cv.folds, cv.gap, cv.embargo)
+        else:
+            pairs = forward(times, cv.folds, cv.gap, rolling=cv.window == "rolling")
+        return (Split(train, judge) for train, judge in pairs)
+    if strategy == "group":
+        return _grouped(rows, cv, seed)
+    return _shuffled(rows, cv, seed, stratified=strategy == "stratified")
 
 
 def _shuffled(rows: TrainingRows, cv: CrossValidation, seed: int, *, stratified: bool) -> Iterator[Split]:
@@ -121,49 +199,16 @@ def _shuffled(rows: TrainingRows, cv: CrossValidation, seed: int, *, stratified:
 
 
 def _grouped(rows: TrainingRows, cv: CrossValidation, seed: int) -> Iterator[Split]:
-    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold  # noqa: PLC0415  # as above
-
-    groups = np.unique(_given(rows.groups), return_inverse=True)[1]
-    count = int(groups.max()) + 1
+    members = np.unique(_given(rows.groups), return_inverse=True)[1]
+    count = int(members.max()) + 1
     if count < cv.folds:
         raise Incompatible(
-            f"{cv.folds} folds need {cv.folds} groups among the training rows; there are {count}: use fewer folds",
+            f"{cv.folds} folds need {cv.folds} groups among the training rows; there {_are(count)}: use fewer folds",
             {"groups": count, "folds": cv.folds},
         )
-    stratify = rows.positions is not None and cv.stratify and np.bincount(rows.positions).max() >= cv.folds
-    kind = StratifiedGroupKFold if stratify else GroupKFold
-    maker = kind(cv.folds, shuffle=True, random_state=seed)
-    labels = rows.positions if stratify else np.zeros(len(rows))
-    return (Split(train, judge) for train, judge in maker.split(np.zeros(len(rows)), labels, groups))
-
-
-def _forward(rows: TrainingRows, cv: CrossValidation) -> Iterator[Split]:
-    order, times = _ordered(rows), _sorted_times(rows)
-    edges = _edges(times, cv.folds + 1, what=f"{cv.folds} folds that walk forward")
-    for start, stop in pairwise(edges[1:]):
-        yield Split(order[: max(0, start - cv.gap)], order[start:stop])
-
-
-def _purged(rows: TrainingRows, cv: CrossValidation) -> Iterator[Split]:
-    order, times = _ordered(rows), _sorted_times(rows)
-    edges = _edges(times, cv.folds, what=f"{cv.folds} purged folds")
-    for start, stop in pairwise(edges):
-        before, after = order[: max(0, start - cv.gap)], order[stop + cv.embargo :]
-        yield Split(np.concatenate([before, after]), order[start:stop])
-
-
-def _edges(times: npt.NDArray[Any], parts: int, *, what: str) -> list[int]:
-    """Cut ordered rows into equal parts, never between two rows of the same moment."""
-    wanted = [round(i * len(times) / parts) for i in range(1, parts)]
-    edges = [0, *(int(np.searchsorted(times, times[edge], side="left")) for edge in wanted), len(times)]
-    if any(stop <= start for start, stop in pairwise(edges)):
-        raise Incompatible(f"{what} need more different times; there are {len(np.unique(times))}: use fewer folds")
-    return edges
-
-
-def _last(order: Positions, times: npt.NDArray[Any], share: float, gap: int) -> Split:
-    start = int(np.searchsorted(times, times[min(len(times) - 1, round(len(times) * (1 - share)))], side="left"))
-    return Split(order[: max(0, start - gap)], order[start:])
+    labels = rows.positions if rows.positions is not None and cv.stratify else np.zeros(len(rows), dtype=np.int64)
+    judged_by = dealt(members, labels, cv.folds, np.random.default_rng(seed))
+    return (Split(np.flatnonzero(judged_by != fold), np.flatnonzero(judged_by == fold)) for fold in range(cv.folds))
 
 
 def _whole_groups(rows: TrainingRows, share: float, rng: np.random.Generator) -> Split:
@@ -211,12 +256,8 @@ def _both_sides(split: Split, rows: TrainingRows, what: str) -> None:
         )
 
 
-def _ordered(rows: TrainingRows) -> Positions:
-    return np.argsort(_given(rows.times), kind="stable")
-
-
-def _sorted_times(rows: TrainingRows) -> npt.NDArray[Any]:
-    return np.sort(_given(rows.times), kind="stable")
+def _are(count: int) -> str:
+    return f"is {count}" if count == 1 else f"are {count}"
 
 
 def _given(vector: npt.NDArray[Any] | None) -> npt.NDArray[Any]:

@@ -105,7 +105,7 @@ def test_too_few_groups_rows_or_times_are_refused() -> None:
         holdout(rows([0, 1] * 10, groups=["a"] * 20), cv(), 0.2, 0)
     with pytest.raises(Incompatible, match="too few for 3 folds"):
         folds(rows([0, 1, 0, 1]), cv(), 0)
-    with pytest.raises(Incompatible, match="more different times"):
+    with pytest.raises(Incompatible, match="need 4 different times at least; there are 2"):
         folds(rows([0, 1] * 10, times=[1.0] * 10 + [2.0] * 10), cv(), 0)
 
 
