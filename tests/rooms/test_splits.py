@@ -122,6 +122,38 @@ def test_a_strategy_without_its_column_is_refused(strategy: str, needs: str) -> 
         folds(rows([0.5, 1.5] * 10), cv(strategy="stratified"), 0)
 
 
+@pytest.mark.parametrize(
+    ("parts", "complaint"),
+    [
+        ({"gap": 2}, "cv.gap is for folds in time, and these are stratified"),
+        ({"embargo": 2, "strategy": "kfold"}, "cv.embargo is for folds in time, and these are kfold"),
+        ({"window": "rolling"}, "cv.window is for folds in time"),
+    ],
+)
+def test_what_only_folds_in_time_have_is_refused_elsewhere(parts: dict[str, object], complaint: str) -> None:
+    with pytest.raises(Incompatible, match=complaint):
+        folds(rows([0, 1] * 20), cv(**parts), 0)
+
+
+@pytest.mark.parametrize(
+    ("parts", "complaint"),
+    [
+        ({"repeats": 2}, "rows in time are cut in one way only"),
+        ({"embargo": 1, "window": "rolling"}, "give one of the two"),
+        ({"gap": 10}, "a gap of 10 rows leaves the first of 3 folds nothing to learn from: 10 rows come before"),
+    ],
+)
+def test_what_folds_in_time_cannot_give_is_refused_with_its_reason(parts: dict[str, object], complaint: str) -> None:
+    with pytest.raises(Incompatible, match=complaint):
+        folds(rows([0, 1] * 20, times=[float(i) for i in range(40)]), cv(**parts), 0)
+
+
+def test_a_seed_of_any_size_splits() -> None:
+    for strategy in ("stratified", "kfold", "group"):
+        table = rows([0, 1] * 20, groups=[i // 4 for i in range(40)])
+        assert len(folds(table, cv(strategy=strategy), 2**70)) == 3
+
+
 def test_rows_for_early_stopping_are_left_out_where_there_are_too_few() -> None:
     assert judges(rows([0, 1]), cv(), 0.1, 0) is None
     aside = judges(rows([0, 1] * 50), cv(), 0.1, 0)
