@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
@@ -29,12 +29,25 @@ from contracts.http import (
     SampleRequest,
     Why,
 )
-from contracts.records import Approval, Evaluation, Job, Policy, RestorePlan, Snapshot, TrainedBundle, VersionView
+from contracts.records import (
+    Approval,
+    Evaluation,
+    Job,
+    Policy,
+    RestorePlan,
+    Snapshot,
+    TrainedBundle,
+    TrialRecord,
+    VersionView,
+)
 from contracts.rollouts import LIVE_STATES
 from contracts.specs import DataRef, DeploymentSpec, JobSpec, Json
 from mldl_ray.operations import Operations
 from mldl_ray.transport import Transport
 from mldl_ray.wire import in_path, parsed, read, version_path, wait, with_path
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
@@ -119,6 +132,31 @@ class MLDLClient(Operations):
     def cancel(self, job_id: str, *, reason: str) -> Job:
         """Stop a job."""
         return self._post(Job, f"/jobs/{in_path(job_id)}/cancel", read(Why, {"reason": reason}))
+
+    def trials(
+        self, job_id: str, *, status: str | None = None, sort: str = "ended", after: str = "", limit: int = 50
+    ) -> list[TrialRecord]:
+        """List what a job's search tried.
+
+        Args:
+            job_id: Whose.
+            status: Only those ``completed``, ``pruned`` or ``failed``.
+            sort: ``ended``, as they ended; ``score``, the best first; ``seconds``, the longest first.
+            after: Only what follows the trial of this id.
+            limit: Most.
+        """
+        path = f"/jobs/{in_path(job_id)}/trials"
+        return self._get(list[TrialRecord], path, status=status, sort=sort, after=after, limit=limit)
+
+    def trials_table(self, job_id: str) -> pa.Table:
+        """Give all trials of a job as an Arrow table, a column for each setting."""
+        from mldl_ray.blobs.tables import table_from_parquet  # noqa: PLC0415  # slow to load, and only needed here
+
+        return table_from_parquet(self._transport.call("GET", f"/jobs/{in_path(job_id)}/trials.parquet").content)
+
+    def report(self, job_id: str) -> str:
+        """Give a job's search as an HTML page."""
+        return self._transport.call("GET", f"/jobs/{in_path(job_id)}/report").text
 
     def evaluate(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +25,8 @@ def add(app: typer.Typer) -> None:
     jobs = group("Training jobs.")
     remote(jobs, "list")(list_jobs)
     remote(jobs, "show")(show_job)
+    remote(jobs, "trials")(list_trials)
+    remote(jobs, "report")(report_job)
     remote(jobs, "cancel")(cancel_job)
     app.add_typer(jobs, name="jobs")
     datasets = group("Registered rows.")
@@ -57,6 +60,10 @@ def train(
     metric: Annotated[str | None, typer.Option(help="What the search maximises or minimises.")] = None,
     folds: Annotated[int | None, typer.Option(help="Of the cross-validation.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same result.")] = None,
+    warm_start: Annotated[
+        bool | None,
+        typer.Option("--warm-start/--no-warm-start", help="Begin with what did best on similar data, if any is known."),
+    ] = None,
     spec: Annotated[
         str | None, typer.Option(help="The body of POST /train as JSON, or @file; options win over it.")
     ] = None,
@@ -81,7 +88,7 @@ def train(
         "data",
         _source(data, dataset) | {"target": target, "exclude": _list(exclude), "sensitive": _list(sensitive)},
     )
-    _fill(body, "hpo", {"max_trials": trials, "strategy": strategy, "metric": metric})
+    _fill(body, "hpo", {"max_trials": trials, "strategy": strategy, "metric": metric, "warm_start": warm_start})
     _fill(body, "cv", {"folds": folds})
     if seed is not None:
         body["seed"] = seed
@@ -148,6 +155,39 @@ def show_job(terminal: Terminal, job_id: str) -> None:
     terminal.show(job, _outcome(job))
 
 
+def list_trials(
+    terminal: Terminal,
+    job_id: str,
+    status: Annotated[str | None, typer.Option(help="Only completed, pruned or failed ones.")] = None,
+    sort: Annotated[str, typer.Option(help="ended, score (the best first) or seconds (the longest first).")] = "ended",
+    after: Annotated[str, typer.Option(help="Only what follows this trial.")] = "",
+    limit: int = 50,
+    out: Annotated[Path | None, typer.Option(help="Write all trials to this .parquet or .csv file instead.")] = None,
+) -> None:
+    """List what a job's search tried, or write it to a file."""
+    if out is not None:
+        rows = _exported(terminal, job_id, out)
+        terminal.show({"file": str(out), "trials": rows}, f"{rows} trials in {out}")
+        return
+    found = terminal.client.trials(job_id, status=status, sort=sort, after=after, limit=limit)
+    cells = [(t.trial_id, t.status, _number(t.score), f"{t.seconds:.2f}", t.error or t.config) for t in found]
+    terminal.show(found, table("trial status score seconds settings", cells))
+
+
+def report_job(
+    terminal: Terminal,
+    job_id: str,
+    out: Annotated[Path | None, typer.Option(help="Write the page to this file.")] = None,
+) -> None:
+    """Give a job's search as an HTML page: how it went, what mattered, what was tried, what it cost."""
+    page = terminal.client.report(job_id)
+    if out is not None:
+        out.write_text(page, encoding="utf-8")
+        terminal.show({"file": str(out)}, str(out))
+        return
+    terminal.show({"html": page}, page)
+
+
 def cancel_job(terminal: Terminal, job_id: str, reason: Why) -> None:
     """Stop a job."""
     job = terminal.client.cancel(job_id, reason=reason)
@@ -187,6 +227,22 @@ def register_dataset(
     ref = {"uri": data, "target": target, "exclude": _list(exclude), "sensitive": _list(sensitive)}
     found = terminal.client.register_dataset(ref, dataset_id=name, reason=reason)
     terminal.show(found, f"{found.dataset_id} {found.version}: {found.rows} rows, {len(found.columns)} columns")
+
+
+def _exported(terminal: Terminal, job_id: str, out: Path) -> int:
+    """Write a job's trials to a file, and count them."""
+    from pyarrow import csv, parquet  # noqa: PLC0415  # slow to load, and only needed here
+
+    from mldl_ray.training.history import flat  # noqa: PLC0415  # as above
+
+    if out.suffix not in {".parquet", ".csv"}:
+        raise Incompatible(f"--out {out} must end in .parquet or .csv", {"out": str(out)})
+    found = terminal.client.trials_table(job_id)
+    if out.suffix == ".csv":
+        csv.write_csv(flat(found), out)
+    else:
+        parquet.write_table(found, out)
+    return int(found.num_rows)
 
 
 def _fill(body: Json, part: str, given: Json) -> None:
@@ -236,6 +292,7 @@ def _watched(terminal: Terminal, job_id: str) -> Job:
 
 def _outcome(job: Job) -> str:
     lines = [f"{job.job_id} {job.status}: {job.progress.trials_done} trials, {job.cost_units:.4f} cost units"]
+    lines += _beginnings(job)
     if job.error:
         lines.append(str(job.error.get("message", job.error)))
     if job.bundle:
@@ -246,6 +303,18 @@ def _outcome(job: Job) -> str:
     elif job.status == "succeeded":
         lines.append(f'register it: mldl register {job.job_id} --reason "…"')
     return "\n".join(lines)
+
+
+def _beginnings(job: Job) -> list[str]:
+    """Say which configurations came from where, and what came of them here."""
+    scores = [(trial.config, _number(trial.score) or trial.status) for trial in job.trials]
+    lines = []
+    for start in job.warm_started_from:
+        came = next((score for config, score in scores if config == start.config), "not tried yet")
+        lines.append(
+            f"began with {start.config} from {start.job_id} ({start.model_key}, {start.distance:.2f} away): {came}"
+        )
+    return lines
 
 
 def _figures(found: Evaluation) -> list[tuple[Any, ...]]:
