@@ -18,10 +18,10 @@ from actors.trials import RayTrials
 from contracts.errors import Conflict, MldlError
 from contracts.events import Fact
 from contracts.ports import Blobs, Journal, SearchOutcome
-from contracts.records import Dataset, Job
+from contracts.records import Dataset, Job, WarmStart
 from contracts.specs import Json
 from mldl_ray.bridges.memory import EmbeddedMemory
-from mldl_ray.bridges.mlt import meta_of, record_experience, warm_configs
+from mldl_ray.bridges.mlt import meta_of, record_experience, warm_starts
 from mldl_ray.clock import SystemClock
 from mldl_ray.evaluation import Stable
 from mldl_ray.ids import new_id
@@ -68,7 +68,7 @@ class JobProcess:
     def _train(self, record: JobRecord, by: str) -> None:
         job = record.read()
         plan, source, meta = self._planned(job)
-        warm = () if meta is None else warm_configs(self._journal, meta, job.job.spec.family)
+        warm = self._warm(record, job, plan, meta)
         ids = Ids(job.job_id, new_id("eval"))
         with LiveProgress(record, plan.caps.price) as live:
             finished, outcome = train(
@@ -78,13 +78,25 @@ class JobProcess:
                 trials=RayTrials(self._clock),
                 blobs=self._blobs,
                 clock=self._clock,
-                earlier=Earlier(warm, job.trials),
+                earlier=Earlier([start.config for start in warm], job.trials),
                 stable=self._stable(job.job.spec.model_key),
                 on_trial=live.note,
             )
         ended = self._succeed(record, live, finished, outcome)
         if meta is not None:
             record_experience(self._journal, ended, finished.bundle, meta, by=by)
+
+    def _warm(self, record: JobRecord, job: Job, plan: Planned, meta: Json | None) -> tuple[WarmStart, ...]:
+        """Give what the search begins with, and write it down first: a job that is taken up again begins the same."""
+        if meta is None or job.warm_started_from or job.trials or not job.job.hpo.warm_start:
+            return job.warm_started_from
+        starts = warm_starts(self._journal, meta, job.job.spec.family)
+        taken = plan.proposals.warmed([start.config for start in starts])
+        warm = tuple(starts[place].model_copy(update={"config": config}) for place, config in taken)
+        if warm:
+            told = f"begins with {len(warm)} configurations that did well elsewhere"
+            record.change(lambda now: now.model_copy(update={"warm_started_from": warm}), reason=told)
+        return warm
 
     def _stable(self, model_key: str) -> Stable | None:
         """Give what serves now; a version that cannot be loaded is no reason not to train its successor."""

@@ -276,6 +276,15 @@ class TrialRecord(Words):
     error: str | None = None
 
 
+class WarmStart(Words):
+    """A configuration that a search began with because it did well elsewhere, and where that was."""
+
+    config: Json = Field(description="As it was tried here: on this search's axes.")
+    job_id: str = Field(description="The job that it was found by.")
+    model_key: str
+    distance: float = Field(description="How unlike the data are; 0: the same meta-features, 1: ten times the rows.")
+
+
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
@@ -297,6 +306,9 @@ class Job(Words):
     ended_at_s: float | None = None
     registered_version: str | None = None
     requested_by: str = ""
+    warm_started_from: tuple[WarmStart, ...] = Field(
+        default=(), description="Configurations that experience put among the first; see hpo.warm_start."
+    )
 
 
 class Approval(Words):

@@ -110,6 +110,10 @@ class Hpo(Words):
     metric: str | None = Field(default=None, description="Objective; the task's first metric when absent.")
     search_space: dict[str, SearchDimension] | None = Field(default=None, description="The family's own when absent.")
     max_concurrent: int = Field(default=2, ge=1, le=256)
+    warm_start: bool = Field(
+        default=True,
+        description="Begin with what won on the most similar data, if anything is remembered; not for grid.",
+    )
 
 
 class EarlyStopping(Words):

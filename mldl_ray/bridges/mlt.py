@@ -1,7 +1,8 @@
 """Meta-learning, embedded: what every search found, kept as experience, and the configurations to begin the next with.
 
-One experience per job: the data's meta-features, the winning configuration, its score, what it cost. Data that look
-alike tend to want alike configurations, so a search begins with those of the nearest data.
+One experience per job: the data's meta-features, its best configurations with their scores, what it cost. Data that
+look alike tend to want alike configurations, so a search begins with those of the nearest data. How many of its trials
+that may take is the search's own rule (``training.proposals``).
 
 Source:
     Feurer, Springenberg & Hutter, "Initializing Bayesian hyperparameter optimization via meta-learning" (AAAI 2015).
@@ -17,15 +18,21 @@ import pyarrow.compute as pc
 
 from contracts.errors import Conflict
 from contracts.ports import Document, Journal, Write
-from contracts.records import Job, TrainedBundle
+from contracts.records import Job, TrainedBundle, WarmStart
 from contracts.specs import Json, Task
+from mldl_ray.bridges._landmarks import landmarks
 from mldl_ray.bridges._statistics import kind_of
+from mldl_ray.evaluation.metrics import METRICS
 from mldl_ray.journal.documents import scan_all
 
 KIND = "experience"
 _SCALE = {"rows": math.log(10), "columns": math.log(10), "classes": math.log(2)}
 """Counts are compared on a log scale; ten times the rows is as far as one whole unit of a share."""
-_SHARES = ("numeric_share", "missing_share", "balance")
+_SHARES = ("numeric_share", "categorical_share", "missing_share", "balance", "rarest_share", "stump", "tree")
+UNKNOWN = 0.25
+"""How far apart two data sets count in a figure that is known of one of them only."""
+KEPT = 3
+"""Configurations of a job that are kept, the best ones."""
 
 
 def meta_of(table: pa.Table, y: Iterable[object], task: Task) -> Json:
@@ -34,23 +41,29 @@ def meta_of(table: pa.Table, y: Iterable[object], task: Task) -> Json:
     Args:
         table: The features.
         y: The target, one value per row.
-        task: What it is for; ``classes`` and ``balance`` (entropy of the classes, 0–1) are for classification only.
+        task: What it is for. ``classes``, ``balance`` (entropy of the classes, 0–1) and ``rarest_share`` are for
+            classification only, the landmarks ``stump`` and ``tree`` (0–1) for it and regression.
 
     >>> meta = meta_of(pa.table({"a": [1.0, None], "b": ["x", "y"]}), [0, 1], "classification")
     >>> meta["numeric_share"], meta["missing_share"], meta["classes"], meta["balance"]
     (0.5, 0.25, 2, 1.0)
     """
     cells = max(1, table.num_rows * table.num_columns)
-    numeric = sum(kind_of(field.type) in {"numeric", "boolean"} for field in table.schema)
+    kinds = [kind_of(field.type) for field in table.schema]
+    numeric = sum(kind in {"numeric", "boolean"} for kind in kinds)
+    answers = list(y)
     missing = sum(int(pc.sum(pc.is_null(column, nan_is_null=True)).as_py() or 0) for column in table.columns)
     meta: Json = {
         "task": task,
         "rows": table.num_rows,
         "columns": table.num_columns,
         "numeric_share": round(numeric / max(1, table.num_columns), 4),
+        "categorical_share": round(kinds.count("categorical") / max(1, table.num_columns), 4),
         "missing_share": round(missing / cells, 4),
     }
-    return meta | _classes(y) if task == "classification" else meta
+    if task == "classification":
+        return meta | _classes(answers) | landmarks(table, answers, classes=True)
+    return meta | landmarks(table, answers, classes=False) if task == "regression" else meta
 
 
 def record_experience(journal: Journal, job: Job, bundle: TrainedBundle, meta: Json, *, by: str) -> None:
@@ -63,6 +76,7 @@ def record_experience(journal: Journal, job: Job, bundle: TrainedBundle, meta: J
         "meta": meta,
         "config": bundle.hyperparams,
         "score": bundle.cv_score,
+        "best": _best(job, bundle),
         "cost_units": bundle.cost.cost_units,
     }
     try:
@@ -79,8 +93,10 @@ def experience(journal: Journal, model_key: str | None = None, limit: int = 100)
     return [{"job_id": d.key, "at_s": d.at_s} | (d.body or {}) for d in _newest(found)[:limit]]
 
 
-def warm_configs(journal: Journal, meta: Json, family: str, limit: int = 3) -> list[Json]:
-    """Give the configurations that won on the most similar data, nearest first, each once.
+def warm_starts(journal: Journal, meta: Json, family: str, limit: int = 50) -> list[WarmStart]:
+    """Give the settings that did best on the most similar data: the winners, nearest first, then the second best.
+
+    Each is given once, from where it was nearest.
 
     Args:
         journal: Where the experience is.
@@ -89,15 +105,18 @@ def warm_configs(journal: Journal, meta: Json, family: str, limit: int = 3) -> l
         limit: How many at most.
     """
     mine = [
-        document.body
+        (distance(meta, document.body["meta"]), document)
         for document in _newest(scan_all(journal, KIND))
         if document.body and document.body["family"] == family and document.body["task"] == meta.get("task")
     ]
-    configs: list[Json] = []
-    for body in sorted(mine, key=lambda body: distance(meta, body["meta"])):
-        if body["config"] and body["config"] not in configs:
-            configs.append(body["config"])
-    return configs[:limit]
+    found: list[WarmStart] = []
+    for place in range(KEPT):
+        for far, document in sorted(mine, key=lambda pair: pair[0]):
+            config = _nth(document.body or {}, place)
+            if config and all(config != known.config for known in found):
+                key = (document.body or {})["model_key"]
+                found.append(WarmStart(config=config, job_id=document.key, model_key=key, distance=far))
+    return found[:limit]
 
 
 def distance(one: Json, other: Json) -> float:
@@ -112,14 +131,35 @@ def distance(one: Json, other: Json) -> float:
         if name in one and name in other
     ]
     gaps += [one[name] - other[name] for name in _SHARES if name in one and name in other]
-    return round(math.hypot(*gaps), 12) if gaps else math.inf
+    gaps += [UNKNOWN for name in (*_SCALE, *_SHARES) if (name in one) != (name in other)]
+    return round(math.hypot(*gaps), 12)
+
+
+def _best(job: Job, bundle: TrainedBundle) -> list[Json]:
+    """Give the settings of a job's best configurations, the winner's first, each with its score."""
+    best: list[Json] = [{"config": bundle.hyperparams, "score": bundle.cv_score}]
+    scored = [(trial.score, trial) for trial in job.trials if trial.status == "completed" and trial.score is not None]
+    sign = -1 if job.metric in METRICS and METRICS[job.metric].higher_is_better else 1
+    for score, trial in sorted(scored, key=lambda pair: sign * pair[0]):
+        config = bundle.hyperparams | trial.config
+        if all(config != known["config"] for known in best):
+            best.append({"config": config, "score": score})
+    return best[:KEPT]
+
+
+def _nth(body: Json, place: int) -> Json | None:
+    """Give the settings at a place of an experience; an old one kept its winner only."""
+    best = body.get("best") or [{"config": body["config"]}]
+    return best[place]["config"] if place < len(best) else None
 
 
 def _classes(y: Iterable[object]) -> Json:
     counts: dict[object, int] = {}
     for value in y:
         counts[value] = counts.get(value, 0) + 1
-    return {"classes": len(counts), "balance": round(_evenness(list(counts.values())), 4)}
+    rarest = min(counts.values(), default=0) / max(1, sum(counts.values()))
+    balance = round(_evenness(list(counts.values())), 4)
+    return {"classes": len(counts), "balance": balance, "rarest_share": round(rarest, 4)}
 
 
 def _evenness(counts: Sequence[int]) -> float:

@@ -12,6 +12,10 @@ from mldl_ray.adapters import adapter_class
 from mldl_ray.training.space import Space, draw, grid, project
 
 
+WARM_SHARE = 1 / 3
+"""Of the trials, those that may begin with what won elsewhere; all others explore as if nothing were known."""
+
+
 @dataclass(frozen=True)
 class Proposals:
     """A job's axes, and what follows from them and its strategy."""
@@ -34,7 +38,7 @@ class Proposals:
         return bool(self.space) and allowed is not None and allowed < self.job.hpo.max_trials
 
     def first(self, warm: Sequence[Json] = ()) -> list[Json]:
-        """Give the configurations to begin with: the family's own defaults, then what won elsewhere.
+        """Give the configurations to begin with: the family's own defaults, then what won elsewhere (``warmed``).
 
         For grid and random these are all: a grid that is larger than allowed is tried in an order drawn by the seed.
         """
@@ -45,13 +49,32 @@ class Proposals:
             every = self._grid()
             order = range(len(every)) if len(every) <= self.most else rng.permutation(len(every)).tolist()
             return [every[i] for i in order][: self.most]
-        family = adapter_class(self.job.spec.family)
-        usual = {setting.name: setting.default for setting in family.settings}
-        known = [point for settings in (usual, *warm) if (point := project(self.space, settings)) is not None]
-        distinct = [point for i, point in enumerate(known) if point not in known[:i]]
+        own = project(self.space, self._usual)
+        distinct = [point for point in (own, *(config for _, config in self.warmed(warm))) if point is not None]
         if strategy == "bayes":
             return distinct[: self.most]
         return (distinct + [draw(self.space, rng) for _ in range(self.most)])[: self.most]
+
+    def warmed(self, warm: Sequence[Json]) -> list[tuple[int, Json]]:
+        """Give which settings the search begins with, as (place in ``warm``, configuration on its axes).
+
+        Settings off an axis and repetitions are left out; what settings leave out is the family's default. At most
+        ``WARM_SHARE`` of the trials are given to them, and none by a grid or where ``hpo.warm_start`` is off.
+        """
+        if not self.job.hpo.warm_start or self.job.hpo.strategy == "grid" or not self.space:
+            return []
+        known = [project(self.space, self._usual)]
+        taken: list[tuple[int, Json]] = []
+        for place, settings in enumerate(warm):
+            config = project(self.space, self._usual | settings)
+            if config is not None and config not in known:
+                known.append(config)
+                taken.append((place, config))
+        return taken[: int(self.most * WARM_SHARE)]
+
+    @property
+    def _usual(self) -> Json:
+        return {setting.name: setting.default for setting in adapter_class(self.job.spec.family).settings}
 
     def _grid(self) -> list[Json]:
         own = adapter_class(self.job.spec.family).grid() if self.job.hpo.search_space is None else {}
