@@ -93,12 +93,12 @@ class LiveProgress:
     Trials report to ``note``, which only remembers. A store that is away for a moment costs nothing but a later write.
     """
 
-    def __init__(self, record: JobRecord, price: float) -> None:
-        self._record, self._price = record, price
-        self._trials: list[TrialRecord] = []
+    def __init__(self, record: JobRecord, trial_price: float) -> None:
+        self._record, self._price = record, trial_price
+        self._trials: dict[str, TrialRecord] = {}
         self._problem: Problem | None = None
         self._began = time.monotonic()
-        self._size, self._written = 0, 0
+        self._size, self._heard, self._written = 0, 0, 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
@@ -111,17 +111,20 @@ class LiveProgress:
     ) -> None:
         self._stop.set()
         self._thread.join()
+        if kind is not None:
+            self._write()  # nobody else will: the job's end says why it failed, and not what was tried
 
     def note(self, trial: TrialRecord, problem: Problem) -> None:
-        """Remember a trial that ended."""
+        """Remember a trial that ended, or anew one that was passed over."""
         self._problem = problem
-        self._trials.append(trial)
+        self._trials[trial.trial_id] = trial
+        self._heard += 1
 
     def __call__(self, job: Job) -> Job:
         """Give the job with the progress so far."""
         if self._problem is None:
             return job
-        trials = (*self._problem.done, *self._trials)
+        trials = tuple(({trial.trial_id: trial for trial in self._problem.done} | self._trials).values())
         return job.model_copy(
             update={
                 "trials": trials,
@@ -132,14 +135,17 @@ class LiveProgress:
 
     def _run(self) -> None:
         while not self._stop.wait(pause_s(time.monotonic() - self._began, self._size)):
-            if len(self._trials) == self._written:
-                continue
-            count = len(self._trials)
-            try:
-                job = self._record.change(self, reason="progress")
-            except MldlError:
-                continue  # the store is away, or the job was cancelled, and then this process is about to be stopped
-            self._written, self._size = count, len(job.model_dump_json())
+            self._write()
+
+    def _write(self) -> None:
+        heard = self._heard
+        if heard == self._written:
+            return
+        try:
+            job = self._record.change(self, reason="progress")
+        except MldlError:
+            return  # the store is away, or the job was cancelled, and then this process is about to be stopped
+        self._written, self._size = heard, len(job.model_dump_json())
 
 
 def pause_s(elapsed_s: float, size_bytes: int) -> float:

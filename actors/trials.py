@@ -16,15 +16,17 @@ from typing import Any
 
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-from ray.tune.search import BasicVariantGenerator
+from ray.tune.search import BasicVariantGenerator, Searcher
 
+from actors.memory import contain
 from contracts.errors import MldlError
 from contracts.ports import Clock, SearchOutcome
 from contracts.records import TrialRecord
 from contracts.specs import Json
 from mldl_ray.training.ledger import Ledger
 from mldl_ray.training.problem import Problem
-from mldl_ray.training.trial import Trial
+from mldl_ray.training.queue import needs_of
+from mldl_ray.training.trial import ATTEMPTS, Trial
 
 QUANTUM_S = 0.1
 """A report costs Tune several milliseconds, so a trial takes steps for about this long before it reports."""
@@ -67,11 +69,11 @@ class RayTrials:
         watcher = _Watcher(book := _Book(ledger))
         bayes = problem.strategy == "bayes" and bool(problem.space)
         algorithm = (
-            _tpe(problem, ledger, points) if bayes else BasicVariantGenerator(max_concurrent=problem.max_concurrent)
+            _Proposer(book, problem, points) if bayes else BasicVariantGenerator(max_concurrent=problem.max_concurrent)
         )
         trainable = tune.with_parameters(TuneTrial, problem=problem, quantum_s=self._quantum_s)
         tune.Tuner(
-            tune.with_resources(trainable, {"CPU": 1}),
+            tune.with_resources(trainable, needs_of(problem.resources)),
             param_space={} if bayes else {POINT: tune.grid_search(points)},
             tune_config=tune.TuneConfig(
                 metric="gain",
@@ -88,7 +90,7 @@ class RayTrials:
                 verbose=0,
                 callbacks=[watcher],
                 stop=_Limits(book),
-                failure_config=tune.FailureConfig(max_failures=0),
+                failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         ).fit()
@@ -101,8 +103,9 @@ class TuneTrial(tune.Trainable):
         """Take the problem from the object store and the first configuration."""
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415  # trials only
 
-        self._limits = threadpool_limits(1)  # a trial holds one cpu
+        self._limits = threadpool_limits(max(1, int(problem.resources.cpus)))
         os.nice(TRIAL_NICENESS)
+        contain(problem.resources.memory_bytes)
         self._problem, self._quantum_s = problem, quantum_s
         self._begin(config)
 
@@ -118,7 +121,9 @@ class TuneTrial(tune.Trainable):
             "gain": self._problem.sign * self._problem.whole(scores) if scores and error is None else None,
             "scores": scores,
             "step_s": self._trial.step_s,
+            "figures": self._trial.figures,
             "error": error,
+            "attempts": self._trial.attempts,
             "done": error is not None or self._trial.done,
         }
 
@@ -163,6 +168,7 @@ class _Watcher(tune.Callback):
             return  # ended before it began: the search was over
         result = trial.last_result or {}
         if error := result.get("error"):
+            self._ledger.tried(trial.trial_id, result["attempts"])
             self._ledger.failed(trial.trial_id, error)
             return
         self.note(trial, result)
@@ -174,9 +180,15 @@ class _Watcher(tune.Callback):
         self.on_trial_start(iteration, trials, trial)  # a process may die before its trial was said to begin
         self._ledger.failed(trial.trial_id, f"its process died: {_last_line(trial.get_error())}")
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._ledger.died(trial.trial_id)
+
     def note(self, trial: Any, result: Json) -> bool:
         """Note a report; say whether the trial may go on."""
-        return self._ledger.stepped(trial.trial_id, result.get("scores", []), result.get("step_s", []))
+        self._ledger.tried(trial.trial_id, result.get("attempts", 1))
+        return self._ledger.stepped(
+            trial.trial_id, result.get("scores", []), result.get("step_s", []), result.get("figures", [])
+        )
 
 
 class _Judge(FIFOScheduler):
@@ -204,24 +216,28 @@ class _Limits(tune.Stopper):
         return self._book.ledger.over()
 
 
-def _tpe(problem: Problem, ledger: Ledger, points: list[Json]) -> Any:
-    import optuna  # noqa: PLC0415  # slow to load, and only this strategy needs it
-    from ray.tune.search.optuna import OptunaSearch  # noqa: PLC0415  # as above
+class _Proposer(Searcher):
+    """Hands Tune the points to begin with, then what the estimator proposes on the records in the book."""
 
-    from mldl_ray.training.tpe import distributions, sampler  # noqa: PLC0415  # as above
+    def __init__(self, book: _Book, problem: Problem, points: list[Json]) -> None:
+        super().__init__(metric="gain", mode="max")
+        from mldl_ray.training.tpe import Bayes  # noqa: PLC0415  # slow to load, and only this strategy needs it
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    search = OptunaSearch(
-        space=distributions(problem.space),
-        metric="gain",
-        mode="max",
-        points_to_evaluate=points or None,
-        sampler=sampler(problem),
-    )
-    for record in ledger.records:
-        if record.score is not None:
-            search.add_evaluated_point(record.config, problem.sign * record.score)
-    return search
+        self._book, self._points, self._bayes = book, list(points), Bayes(problem)
+        self._number = len(book.ledger.records)
+
+    def suggest(self, trial_id: str) -> Json | None:
+        number, self._number = self._number, self._number + 1
+        return self._points.pop(0) if self._points else self._bayes.propose(number, self._book.ledger.records)
+
+    def on_trial_complete(self, trial_id: str, result: Json | None = None, error: bool = False) -> None:
+        """Do nothing: the book has it."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Do nothing: a search is taken up again from the journal."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Do nothing, as above."""
 
 
 def _last_line(error: Exception | None) -> str:

@@ -173,6 +173,7 @@ class SearchOutcome(Words):
     best: TrialRecord | None
     trials: tuple[TrialRecord, ...]
     cpu_seconds: float
+    gpu_seconds: float = 0.0
     budget_exhausted: bool = False
     fold_s: float = Field(default=0.0, description="Mean seconds that a fit on one fold took; 0 when none was timed.")
 

@@ -274,6 +274,13 @@ class TrialRecord(Words):
     status: Literal["completed", "pruned", "failed"]
     seconds: float
     error: str | None = None
+    metrics: dict[str, float] = Field(
+        default_factory=dict,
+        description="Every figure of the task, as the score is one: over the folds that were taken.",
+    )
+    fit_seconds: float | None = Field(default=None, description="One fit on a fold; None when none was timed.")
+    passed_over: str | None = Field(default=None, description="Why it cannot win: the constraint that it breaks.")
+    attempts: int = Field(default=1, description="How often it was tried; each time counts in its seconds.")
 
 
 class WarmStart(Words):
@@ -306,6 +313,7 @@ class Job(Words):
     ended_at_s: float | None = None
     registered_version: str | None = None
     requested_by: str = ""
+    began_at_s: float | None = Field(default=None, description="When its turn came; none while it waits.")
     warm_started_from: tuple[WarmStart, ...] = Field(
         default=(), description="Configurations that experience put among the first; see hpo.warm_start."
     )

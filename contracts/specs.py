@@ -87,9 +87,16 @@ class SearchDimension(Words):
     high: float | None = None
     log: bool = False
     choices: tuple[Any, ...] | None = None
+    when: dict[str, tuple[Any, ...]] | None = Field(
+        default=None,
+        description="Only in configurations where each of these settings has one of its values; else always.",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
+        for name, values in (self.when or {}).items():
+            if not values:
+                raise ValueError(f"when.{name} is empty: list the values for which this axis is there")
         if self.kind == "categorical":
             if not self.choices:
                 raise ValueError("choices is missing: a categorical axis lists its values")
@@ -131,6 +138,23 @@ class Budget(Words):
     max_trials: int | None = Field(default=None, ge=1)
 
 
+class TrialResources(Words):
+    """What each trial of a job holds while it runs; the job's cost counts it."""
+
+    cpus: float = Field(default=1, gt=0, le=1024, description="Also the threads that libraries may use, rounded down.")
+    gpus: float = Field(default=0, ge=0, le=64, description="Parts of one are allowed below 1.")
+    memory_bytes: int | None = Field(
+        default=None, ge=2**26, description="Reserved, and the most that a trial's process may allocate; else no limit."
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for name, amount in (("cpus", self.cpus), ("gpus", self.gpus)):
+            if amount > 1 and amount != int(amount):
+                raise ValueError(f"{name} ({amount:g}) above 1 must be a whole number")
+        return self
+
+
 class JobSpec(Words):
     """A training job. ``data`` may be absent only where the rows are handed over in Python."""
 
@@ -143,6 +167,8 @@ class JobSpec(Words):
     calibration: Literal["isotonic", "platt", "temperature", "auto", "none"] = "isotonic"
     holdout_share: float = Field(default=0.2, gt=0, lt=1, description="Rows that only judge: neither fit nor tune.")
     seed: int = Field(default=0, ge=0)
+    priority: int = Field(default=0, ge=-9, le=9, description="Of the jobs that wait, the highest starts first.")
+    resources: TrialResources = TrialResources()
 
     @model_validator(mode="after")
     def _teacher(self) -> Self:

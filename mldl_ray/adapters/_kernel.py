@@ -48,7 +48,7 @@ def _shared(c: float, gamma: float) -> tuple[Hyperparam, ...]:
             gamma,
             low=0.0,
             above=True,
-            search=SearchDimension(kind="float", low=1e-2, high=1e1, log=True),
+            search=SearchDimension(kind="float", low=1e-2, high=1e1, log=True, when={"kernel": ("rbf",)}),
             grid=(0.1, 0.3, 1.0, 3.0),
         ),
         Hyperparam("kernel", "choice", "rbf", choices=("rbf", "linear")),

@@ -53,7 +53,14 @@ class LinearAdapter(BaseModelAdapter):
             search=SearchDimension(kind="float", low=1e-5, high=1.0, log=True),
             grid=(0.0001, 0.001, 0.01, 0.03, 0.1, 0.3),
         ),
-        Hyperparam("l1_ratio", "float", 0.5, low=0.0, high=1.0),
+        Hyperparam(
+            "l1_ratio",
+            "float",
+            0.5,
+            low=0.0,
+            high=1.0,
+            search=SearchDimension(kind="float", low=0.05, high=0.95, when={"penalty": ("elastic_net",)}),
+        ),
         Hyperparam("max_iter", "int", 5000, low=1),
         Hyperparam("tol", "float", 1e-5, low=0.0, above=True),
     )

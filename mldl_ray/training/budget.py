@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from contracts.specs import Budget, Constraints
+from contracts.specs import Budget, Constraints, TrialResources
 
 AFTER_S, AFTER_SHARE = 3.0, 0.25
 """What judging, compiling and storing the winner is expected to take: at most so many seconds, or so much of a cap."""
@@ -14,29 +14,62 @@ AFTER_S, AFTER_SHARE = 3.0, 0.25
 
 @dataclass(frozen=True)
 class Caps:
-    """What a job may use. ``price`` is in cost units per cpu-second; None is no cap."""
+    """What a job may use, and what it pays; None is no cap.
+
+    ``price`` is in cost units per cpu-second, ``gpu_price`` per gpu-second; a trial holds ``cpus`` and ``gpus``.
+    """
 
     seconds: float | None = None
     cost_units: float | None = None
     price: float = 0.0
+    gpu_price: float = 0.0
+    cpus: float = 1.0
+    gpus: float = 0.0
 
     @classmethod
-    def of(cls, budget: Budget, constraints: Constraints, price: float) -> Caps:
+    def of(
+        cls,
+        budget: Budget,
+        constraints: Constraints,
+        price: float,
+        *,
+        gpu_price: float = 0.0,
+        held: TrialResources | None = None,
+    ) -> Caps:
         """Take the tighter of the job's budget and the model's constraint.
 
         >>> Caps.of(Budget(cost_units=2), Constraints(cost_units=1), 0.1).cost_units
         1.0
         """
         costs = [cost for cost in (budget.cost_units, constraints.cost_units) if cost is not None]
-        return cls(budget.max_seconds, min(costs, default=None), price)
+        held = held or TrialResources()
+        return cls(budget.max_seconds, min(costs, default=None), price, gpu_price, held.cpus, held.gpus)
+
+    @property
+    def trial_price(self) -> float:
+        """Give the cost units of one second of one trial.
+
+        >>> Caps(price=0.5, gpu_price=2.0, cpus=2, gpus=0.5).trial_price
+        2.0
+        """
+        return self.cpus * self.price + self.gpus * self.gpu_price
+
+    def cost(self, spent: Spent) -> float:
+        """Give what was spent in cost units."""
+        return spent.cpu_seconds * self.price + spent.gpu_seconds * self.gpu_price
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What was used so far: wall seconds since the job began, and cpu-seconds held by trials."""
+    """What was used so far: wall seconds since the job began, and cpu- and gpu-seconds held by trials."""
 
     seconds: float
     cpu_seconds: float
+    gpu_seconds: float = 0.0
+
+    def more(self, seconds: float) -> Spent:
+        """Add what one cpu took meanwhile."""
+        return Spent(self.seconds + seconds, self.cpu_seconds + seconds, self.gpu_seconds)
 
 
 def finish_s(fold_s: float, folds: int) -> float:
@@ -63,8 +96,8 @@ def shortfall(caps: Caps, spent: Spent, finish: float) -> str | None:
     """
     if caps.seconds is not None and spent.seconds + finish > caps.seconds:
         return _short("max_seconds", caps.seconds, spent.seconds, finish)
-    if caps.cost_units is not None and (spent.cpu_seconds + finish) * caps.price > caps.cost_units:
-        return _short("cost_units", caps.cost_units, spent.cpu_seconds * caps.price, finish * caps.price)
+    if caps.cost_units is not None and caps.cost(spent) + finish * caps.price > caps.cost_units:
+        return _short("cost_units", caps.cost_units, caps.cost(spent), finish * caps.price)
     return None
 
 
@@ -97,8 +130,9 @@ def breach(caps: Caps, spent: Spent, *, step_s: Sequence[float], folds: int, run
         after = min(AFTER_S, AFTER_SHARE * caps.seconds)
         if spent.seconds + step + finish + after >= caps.seconds:
             return "max_seconds"
-    if caps.cost_units is not None and caps.price > 0:
-        after = min(AFTER_S, AFTER_SHARE * caps.cost_units / caps.price)
-        if (spent.cpu_seconds + step * running + finish + after) * caps.price >= caps.cost_units:
+    if caps.cost_units is not None and caps.trial_price > 0:
+        after = min(AFTER_S * caps.price, AFTER_SHARE * caps.cost_units)
+        more = step * running * caps.trial_price + finish * caps.price + after
+        if caps.cost(spent) + more >= caps.cost_units:
             return "cost_units"
     return None

@@ -6,6 +6,7 @@ import hashlib
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +25,7 @@ from mldl_ray.blobs.artifact import store_artifact
 from mldl_ray.blobs.tables import parquet_bytes
 from mldl_ray.evaluation import Stable, card_html
 from mldl_ray.serving_form import ServingModel, compile_form
+from mldl_ray.training.budget import Caps, Spent, finish_s, shortfall
 from mldl_ray.training.judge import About
 from mldl_ray.training.make import Maker
 from mldl_ray.training.problem import Problem
@@ -52,6 +54,7 @@ class Finished:
 
     bundle: TrainedBundle
     evaluation: Evaluation
+    passed_over: tuple[TrialRecord, ...] = ()  # better ones that break a constraint, with the reason
 
 
 def finish(
@@ -65,14 +68,33 @@ def finish(
     blobs: Blobs,
     now_s: float,
     stable: Stable | None = None,
+    on_passed: Callable[[TrialRecord], None] = lambda _: None,
 ) -> Finished:
-    """Make a version of the best configuration that keeps the model's constraints.
+    """Make a version of the best configuration that keeps the model's constraints and the budget.
+
+    Args:
+        maker: Fits and judges.
+        problem: What was searched.
+        outcome: What the search found.
+        source: Where the rows come from.
+        job_id: Name of the job.
+        evaluation_id: Name of the evaluation.
+        blobs: Where the version's files go.
+        now_s: Unix seconds.
+        stable: The version that serves, to compare the new one with.
+        on_passed: Hears of every better configuration that breaks a constraint, with the reason in its record.
 
     Raises:
-        Incompatible: No trial was completed, or none of the best keeps ``constraints.latency_ms``.
+        Incompatible: No trial was completed, or none of the best keeps the constraints.
+        Refused: The budget ended before one was judged.
     """
     began = time.perf_counter()
-    limit, slow = maker.job.spec.constraints.latency_ms, []
+    limit, passed, refits = maker.job.spec.constraints.latency_ms, list[TrialRecord](), 0
+
+    def pass_over(trial: TrialRecord, reason: str) -> None:
+        passed.append(trial.model_copy(update={"passed_over": reason}))
+        on_passed(passed[-1])
+
     about = About(
         evaluation_id,
         iso(now_s),
@@ -82,6 +104,15 @@ def finish(
         stable=stable,
     )
     for trial in _candidates(problem, outcome):
+        if refits == CANDIDATES:
+            break
+        so_far = Spent(now_s - problem.started_s, outcome.cpu_seconds, outcome.gpu_seconds).more(
+            time.perf_counter() - began
+        )
+        if dear := too_dear(problem, trial, so_far):
+            pass_over(trial, dear)
+            continue
+        refits += 1
         with tempfile.TemporaryDirectory(prefix="mldl-artifact-") as name:
             folder = Path(name)
             made = maker.fit(problem, problem.winner(trial.config))
@@ -89,19 +120,45 @@ def finish(
             rows = maker.rows(model)
             model.save(folder)
             form = compile_form(model, folder, rows.slice(0, SAMPLE_ROWS)) if answers(model) else None
-            if limit is not None and form is not None and (found := latency_ms(folder, rows)) > limit:
-                slow.append(f"{found:.3g}")
+            if limit is not None and form is not None and (slow := too_slow(latency_ms(folder, rows), limit)):
+                pass_over(trial, slow)
                 continue
             cpu = outcome.cpu_seconds + time.perf_counter() - began
-            cost = Cost(cost_units=cpu * problem.caps.price, cpu_seconds=cpu, trials=len(outcome.trials))
+            cost = cost_of(cpu, outcome, problem.caps)
             bundle = _bundle(maker, model, judged, form, source, job_id)
             bundle = bundle.model_copy(update={"cost": cost, "cv_score": trial.score})
-            return Finished(_store(model, rows, bundle, judged, folder, blobs), judged)
+            return Finished(_store(model, rows, bundle, judged, folder, blobs), judged, tuple(passed))
     raise Incompatible(
-        f"none of the best {len(slow)} configurations answers one row within constraints.latency_ms = {limit:g} "
-        f"(95th percentiles measured here: {', '.join(slow)} ms); choose a lighter family or a higher limit",
-        {"latency_ms": limit, "measured_ms": slow},
+        f"none of the best {len(passed)} configurations keeps the constraints: the best one {passed[0].passed_over}; "
+        "choose a lighter family or higher limits",
+        {"passed_over": {trial.trial_id: trial.passed_over for trial in passed}},
     )
+
+
+def too_slow(found_ms: float, limit_ms: float) -> str | None:
+    """Say that a configuration answers too slowly; None when it does not.
+
+    >>> too_slow(0.5, limit_ms=0.3)
+    'answers one row in 0.5 ms (95th percentile), and constraints.latency_ms is 0.3'
+    >>> too_slow(0.2, limit_ms=0.3)
+    """
+    if found_ms <= limit_ms:
+        return None
+    return f"answers one row in {found_ms:.3g} ms (95th percentile), and constraints.latency_ms is {limit_ms:g}"
+
+
+def too_dear(problem: Problem, trial: TrialRecord, spent: Spent) -> str | None:
+    """Say that the refit of a configuration, by the time that its own fits took, would break a cap of the job."""
+    if trial.fit_seconds is None:
+        return None
+    short = shortfall(problem.caps, spent, finish_s(trial.fit_seconds, len(problem.once)))
+    return None if short is None else f"is too dear: {short}"
+
+
+def cost_of(cpu_seconds: float, outcome: SearchOutcome, caps: Caps) -> Cost:
+    """Price what a job held: all its cpu-seconds, and the gpu-seconds of its trials."""
+    units = caps.cost(Spent(0.0, cpu_seconds, outcome.gpu_seconds))
+    return Cost(cost_units=units, cpu_seconds=cpu_seconds, gpu_seconds=outcome.gpu_seconds, trials=len(outcome.trials))
 
 
 def answers(model: BaseModelAdapter) -> bool:
@@ -168,7 +225,7 @@ def iso(now_s: float) -> str:
 def _candidates(problem: Problem, outcome: SearchOutcome) -> list[TrialRecord]:
     ranked = best_of(problem, outcome.trials)
     if ranked:
-        return ranked[:CANDIDATES]
+        return ranked
     failures = [trial for trial in outcome.trials if trial.status == "failed"]
     if failures:
         raise Incompatible(

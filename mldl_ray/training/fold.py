@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
+from contracts.errors import Incompatible
 from contracts.specs import Json
 from mldl_ray.adapters import adapter_class
 from mldl_ray.adapters.base import UNSUPERVISED, BaseModelAdapter
@@ -22,21 +24,48 @@ EPISODES = 50
 """Played to judge one training of a policy."""
 
 
-def fit_score(problem: Problem, settings: Json, number: int, share: float = 1.0) -> float:
-    """Fit a configuration for the n-th time and give its score; ``share`` is of the training rows, where there are any.
+def fit_figures(problem: Problem, settings: Json, number: int, share: float = 1.0) -> dict[str, float]:
+    """Fit a configuration for the n-th time and judge it.
+
+    Args:
+        problem: What is searched.
+        settings: The family's.
+        number: Which fold or repeat, from 0.
+        share: Of the training rows, where there are any.
+
+    Returns:
+        The objective, and those of the task's other figures that the judging rows leave defined.
 
     Raises:
-        Incompatible: The configuration cannot be fitted.
+        Incompatible: The configuration cannot be fitted, or the objective is undefined.
     """
     if problem.repeats:
-        return policy_score(problem, settings, problem.seed + number)
-    fold = problem.folds[number]
-    if problem.task in UNSUPERVISED:
-        model = fit(problem, settings, fold.encoder, _some(fold, share), None)
-        if problem.task == "generation":
-            return figure_of_generated(cast("Generator", model), fold.judge.M, problem.metric, seed=problem.seed)
-        return figure(model, fold.judge.M, fold.judge.y, problem.metric, seed=problem.seed)
-    return score(problem.metric, fold.judge.y, fold_answers(problem, settings, fold, share), fold.judge.weights)
+        return {problem.metric: policy_score(problem, settings, problem.seed + number)}
+    look = _judged(problem, settings, problem.folds[number], share)
+    found = {problem.metric: look(problem.metric)}
+    for other in problem.metrics:
+        if other not in found and (value := _defined(look, other)) is not None:
+            found[other] = value
+    return found
+
+
+def _judged(problem: Problem, settings: Json, fold: Fold, share: float) -> Callable[[str], float]:
+    """Fit once; what comes back gives any figure of that model."""
+    if problem.task not in UNSUPERVISED:
+        said = fold_answers(problem, settings, fold, share)
+        return lambda metric: score(metric, fold.judge.y, said, fold.judge.weights)
+    model = fit(problem, settings, fold.encoder, _some(fold, share), None)
+    if problem.task == "generation":
+        return lambda metric: figure_of_generated(cast("Generator", model), fold.judge.M, metric, seed=problem.seed)
+    return lambda metric: figure(model, fold.judge.M, fold.judge.y, metric, seed=problem.seed)
+
+
+def _defined(look: Callable[[str], float], metric: str) -> float | None:
+    try:
+        value = look(metric)
+    except Incompatible:
+        return None  # these rows leave it undefined, and it decides nothing
+    return value if np.isfinite(value) else None
 
 
 def policy_score(problem: Problem, settings: Json, seed: int) -> float:

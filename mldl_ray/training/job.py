@@ -91,7 +91,7 @@ def train(
         clock: Tells when the job began.
         earlier: What is known before the search.
         stable: The version that serves, to compare the new one with.
-        on_trial: Hears of every trial as it ends.
+        on_trial: Hears of every trial as it ends, and again when it is passed over at the end.
 
     Raises:
         Refused: No configuration could be fitted, none keeps the constraints, or the budget ended first.
@@ -101,7 +101,7 @@ def train(
     outcome = trials.search(problem, lambda record: on_trial(record, problem))
     if plan.proposals.capped and len(outcome.trials) >= plan.proposals.most:
         outcome = outcome.model_copy(update={"budget_exhausted": True})
-    spent = Spent(clock.now_s() - problem.started_s, outcome.cpu_seconds)
+    spent = Spent(clock.now_s() - problem.started_s, outcome.cpu_seconds, outcome.gpu_seconds)
     if short := shortfall(problem.caps, spent, finish_s(outcome.fold_s, len(problem.once))):
         raise Refused(f"the budget ends before a model is made: {short}; raise it, or use fewer folds or rows")
     finished = finish(
@@ -114,8 +114,17 @@ def train(
         blobs=blobs,
         now_s=clock.now_s(),
         stable=stable,
+        on_passed=lambda record: on_trial(record, problem),
     )
-    return finished, outcome
+    return finished, _told_why(problem, outcome, finished.passed_over)
+
+
+def _told_why(problem: Problem, outcome: SearchOutcome, passed: Sequence[TrialRecord]) -> SearchOutcome:
+    """Put the reasons of those that were passed over into a search's records."""
+    reasons = {trial.trial_id: trial for trial in passed}
+    trials = tuple(reasons.get(trial.trial_id, trial) for trial in outcome.trials)
+    ranked = best_of(problem, trials)
+    return outcome.model_copy(update={"trials": trials, "best": ranked[0] if ranked else None})
 
 
 def read_job(document: JobSpec | Mapping[str, Any]) -> JobSpec:

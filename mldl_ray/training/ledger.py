@@ -24,6 +24,8 @@ class _Running:
     config: Json
     began_s: float
     scores: list[float] = field(default_factory=list)
+    attempts: int = 1
+    deaths: int = 0
     figures: list[Mapping[str, float]] = field(default_factory=list)
     fit_s: list[float] = field(default_factory=list)
 
@@ -47,12 +49,19 @@ class Ledger:
         """Note that a trial holds resources from now on."""
         self._running[trial_id] = _Running(dict(config), self._clock.now_s())
 
-    def stepped(self, trial_id: str, scores: Sequence[float], step_s: Sequence[float]) -> bool:
-        """Note the scores of a trial so far and how long its latest steps took; say whether it may go on."""
+    def stepped(
+        self,
+        trial_id: str,
+        scores: Sequence[float],
+        step_s: Sequence[float],
+        figures: Sequence[Mapping[str, float]] = (),
+    ) -> bool:
+        """Note what a trial's steps so far gave and how long they took; say whether it may go on."""
         running = self._running[trial_id]
-        fits = len(self._problem.folds) if self._problem.rungs else 1
-        self._step_s += [seconds / fits for seconds in step_s[len(running.scores) :]]
-        running.scores = list(scores)
+        fits = self._problem.fits if self._problem.rungs else 1
+        running.fit_s = [seconds / fits for seconds in step_s]
+        self._step_s += running.fit_s[len(running.scores) :]
+        running.scores, running.figures = list(scores), list(figures)
         if not self._problem.prunes or len(scores) >= self._problem.steps:
             return True
         sign = self._problem.sign
@@ -62,6 +71,17 @@ class Ledger:
         )
         others = [[sign * value for value in other] for other in [*finished, *underway]]
         return self._problem.rule.keeps([sign * value for value in scores], others)
+
+    def tried(self, trial_id: str, attempts: int) -> None:
+        """Note how often the process at work on a trial has tried it."""
+        self._running[trial_id].attempts = attempts
+
+    def died(self, trial_id: str) -> None:
+        """Note that the process at work on a trial died; the trial begins again, and what it held stays counted."""
+        running = self._running[trial_id]
+        running.deaths += 1
+        running.attempts = 1
+        running.scores, running.figures, running.fit_s = [], [], []
 
     def ended(self, trial_id: str) -> None:
         """Note the end of a trial: completed when all its steps were taken, otherwise pruned."""
@@ -81,7 +101,16 @@ class Ledger:
 
     @property
     def cpu_seconds(self) -> float:
-        """Give the cpu-seconds that trials held so far, one cpu each, ended or not, earlier runs included."""
+        """Give the cpu-seconds that trials held so far, ended or not, earlier runs included."""
+        return self._seconds * self._problem.caps.cpus
+
+    @property
+    def gpu_seconds(self) -> float:
+        """Give the gpu-seconds, likewise."""
+        return self._seconds * self._problem.caps.gpus
+
+    @property
+    def _seconds(self) -> float:
         now = self._clock.now_s()
         return sum(record.seconds for record in self.records) + sum(now - r.began_s for r in self._running.values())
 
@@ -90,7 +119,7 @@ class Ledger:
         if self.breached is None:
             self.breached = breach(
                 self._problem.caps,
-                Spent(self._clock.now_s() - self._problem.started_s, self.cpu_seconds),
+                Spent(self._clock.now_s() - self._problem.started_s, self.cpu_seconds, self.gpu_seconds),
                 step_s=self._step_s,
                 folds=len(self._problem.once),
                 running=max(1, len(self._running)),
@@ -104,6 +133,7 @@ class Ledger:
             best=ranked[0] if ranked else None,
             trials=tuple(self.records),
             cpu_seconds=self.cpu_seconds,
+            gpu_seconds=self.gpu_seconds,
             budget_exhausted=self.breached is not None,
             fold_s=fmean(self._step_s) if self._step_s else 0.0,
         )
@@ -129,6 +159,7 @@ class Ledger:
                 "status": status,
                 "seconds": round(self._clock.now_s() - running.began_s, 4),
                 "error": error,
+                "attempts": running.deaths + running.attempts,
                 "metrics": self._problem.figures(running.figures) if error is None else {},
                 "fit_seconds": _fit_seconds(self._problem, running.fit_s),
             }

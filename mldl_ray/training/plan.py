@@ -14,19 +14,20 @@ import numpy.typing as npt
 
 from contracts.errors import Incompatible
 from contracts.records import TrialRecord
-from contracts.specs import JobSpec, Json, Task
+from contracts.specs import JobSpec, Json, SearchDimension, Task
 from mldl_ray.adapters import adapter_class
 from mldl_ray.adapters.base import UNSUPERVISED, BaseModelAdapter
 from mldl_ray.adapters.encoder import Encoder
 from mldl_ray.evaluation.metrics import metrics_of, score
 from mldl_ray.settings import Defaults
 from mldl_ray.training.budget import Caps
+from mldl_ray.training.conditions import Space
 from mldl_ray.training.make import TableMaker
 from mldl_ray.training.problem import SHARE_OF_ROWS, Fold, Problem, part
 from mldl_ray.training.proposals import Proposals
 from mldl_ray.training.race import rungs
 from mldl_ray.training.rows import TrainingRows
-from mldl_ray.training.space import Space, space_of
+from mldl_ray.training.space import space_of
 from mldl_ray.training.splits import Split, folds, holdout, judges, strategy_of
 
 ROUNDS_SHARE = 0.1
@@ -75,7 +76,7 @@ class Plan:
             rungs=steps,
             metric=metric,
             metrics=tuple(dict.fromkeys((*figures, metric))),
-            caps=Caps.of(job.budget, job.spec.constraints, defaults.training.cost_per_cpu_second),
+            caps=caps_of(job, defaults),
         )
         plan._check_figures()
         return plan
@@ -111,6 +112,8 @@ class Plan:
             caps=self.caps,
             started_s=started_s,
             done=tuple(done),
+            resources=job.resources,
+            metrics=self.metrics,
         )
 
     @property
@@ -193,6 +196,18 @@ def named(job: JobSpec, family: type[BaseModelAdapter]) -> None:
         )
 
 
+def caps_of(job: JobSpec, defaults: Defaults) -> Caps:
+    """Give what a job may use, and what it pays for what its trials hold."""
+    prices = defaults.training
+    return Caps.of(
+        job.budget,
+        job.spec.constraints,
+        prices.cost_per_cpu_second,
+        gpu_price=prices.cost_per_gpu_second,
+        held=job.resources,
+    )
+
+
 def figures_of(task: Task, defaults: Defaults) -> tuple[str, ...]:
     """Give the figures that an evaluation reports: the configured ones, and precision where there are classes.
 
@@ -231,9 +246,19 @@ def resources(job: JobSpec, family: type[BaseModelAdapter]) -> tuple[Space, str 
     if resource is None:
         return space, SHARE_OF_ROWS, (1 / 9, 1 / 3, 1.0)
     axis = space.pop(resource, None)
+    _unconditional(resource, axis, space)
     model = family(job.spec.model_key, task=job.spec.task, **job.spec.hyperparams)
     most = model.hyperparams[resource] if axis is None or axis.high is None else axis.high
     return space, resource, tuple(float(step) for step in rungs(int(most)))
+
+
+def _unconditional(resource: str, axis: SearchDimension | None, space: Space) -> None:
+    """Refuse conditions from and on what hyperband hands out, to every configuration and in several amounts."""
+    if axis is not None and axis.when:
+        raise Incompatible(f"hyperband hands out {resource} to every configuration; its axis cannot hang on others")
+    for name, other in space.items():
+        if resource in (other.when or {}):
+            raise Incompatible(f"hyperband hands out {resource} in several amounts; {name} cannot hang on it")
 
 
 def _defined(metric: str, rows: TrainingRows, where: str) -> None:

@@ -23,7 +23,7 @@ from mldl_ray.training.budget import Caps
 from mldl_ray.training.fold import learn
 from mldl_ray.training.judge import About
 from mldl_ray.training.make import Made
-from mldl_ray.training.plan import figures_of, named, resources
+from mldl_ray.training.plan import caps_of, figures_of, named, resources
 from mldl_ray.training.problem import SHARE_OF_ROWS, Problem
 from mldl_ray.training.proposals import Proposals
 
@@ -67,7 +67,7 @@ class PolicyPlan:
         space, resource, rungs = resources(job, family)
         if resource == SHARE_OF_ROWS:
             raise Incompatible(f"family {job.spec.family} has no resource that hyperband could hand out")
-        caps = Caps.of(job.budget, job.spec.constraints, defaults.training.cost_per_cpu_second)
+        caps = caps_of(job, defaults)
         return cls(job, Proposals(job, space), resource, rungs, metric, figures, caps)
 
     def problem(self, *, started_s: float, warm: Sequence[Json] = (), done: Sequence[TrialRecord] = ()) -> Problem:
@@ -95,6 +95,7 @@ class PolicyPlan:
             caps=self.caps,
             started_s=started_s,
             done=tuple(done),
+            resources=job.resources,
             metrics=self.metrics,
         )
 

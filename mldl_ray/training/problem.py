@@ -7,7 +7,7 @@ rows only, and its matrices are shared by all trials.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.records import TrialRecord
-from contracts.specs import EarlyStopping, Json, SearchDimension, Task
+from contracts.specs import EarlyStopping, Json, SearchDimension, Task, TrialResources
 from mldl_ray.adapters.encoder import Encoder, Matrix
 from mldl_ray.adapters.target import to_weights
 from mldl_ray.evaluation.metrics import METRICS
@@ -84,6 +84,7 @@ class Problem:
     caps: Caps
     started_s: float  # Unix seconds; when the job began
     done: tuple[TrialRecord, ...] = ()  # of an earlier run of the same job
+    resources: TrialResources = field(default_factory=TrialResources)  # what a trial holds
     metrics: tuple[str, ...] = ()  # figures that trials record beside the objective
 
     @property

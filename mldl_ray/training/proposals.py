@@ -9,8 +9,8 @@ import numpy as np
 
 from contracts.specs import JobSpec, Json
 from mldl_ray.adapters import adapter_class
-from mldl_ray.training.space import Space, draw, grid, project
-
+from mldl_ray.training.conditions import Space, settled
+from mldl_ray.training.space import draw, grid, project
 
 WARM_SHARE = 1 / 3
 """Of the trials, those that may begin with what won elsewhere; all others explore as if nothing were known."""
@@ -77,8 +77,10 @@ class Proposals:
         return {setting.name: setting.default for setting in adapter_class(self.job.spec.family).settings}
 
     def _grid(self) -> list[Json]:
-        own = adapter_class(self.job.spec.family).grid() if self.job.hpo.search_space is None else {}
+        family = adapter_class(self.job.spec.family)
+        own = family.grid() if self.job.hpo.search_space is None else {}
         space = self.space
         if self.job.hpo.search_space is None and own:
-            space = {name: axis for name, axis in self.space.items() if name in own}
+            known = family(self.job.spec.model_key, task=self.job.spec.task, **self.job.spec.hyperparams).hyperparams
+            space = settled({name: axis for name, axis in self.space.items() if name in own}, known)
         return grid(space, own)

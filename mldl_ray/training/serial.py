@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from contracts.errors import MldlError
 from contracts.ports import Clock, SearchOutcome
@@ -29,11 +28,10 @@ class SerialTrials:
     def search(self, problem: Problem, on_trial: Callable[[TrialRecord], None]) -> SearchOutcome:
         """Try configurations until the limits; report each as it ends."""
         ledger = Ledger(problem, self._clock, on_trial)
-        for trial_id, config, tell in self._proposed(problem, ledger):
+        for trial_id, config in self._proposed(problem, ledger):
             if ledger.over():
                 break
             self._run(problem, ledger, trial_id, config)
-            tell(ledger.records[-1])
         return ledger.outcome()
 
     def _run(self, problem: Problem, ledger: Ledger, trial_id: str, config: Json) -> None:
@@ -42,41 +40,23 @@ class SerialTrials:
         try:
             while not trial.done:
                 trial.advance()
-                if not ledger.stepped(trial_id, trial.scores, trial.step_s) or ledger.over():
+                if not ledger.stepped(trial_id, trial.scores, trial.step_s, trial.figures) or ledger.over():
                     break
         except MldlError as error:
+            ledger.tried(trial_id, trial.attempts)
             ledger.failed(trial_id, error.message)
             return
+        ledger.tried(trial_id, trial.attempts)
         ledger.ended(trial_id)
 
-    def _proposed(self, problem: Problem, ledger: Ledger) -> Iterator[tuple[str, Json, Callable[[TrialRecord], None]]]:
-        if problem.strategy != "bayes":
-            for number, config in enumerate(ledger.fresh_points()):
-                yield f"t{number:04d}", config, lambda _: None
+    def _proposed(self, problem: Problem, ledger: Ledger) -> Iterator[tuple[str, Json]]:
+        """Give names, which go on from those of an earlier run, and configurations."""
+        for number, config in enumerate(ledger.fresh_points(), start=len(ledger.records)):
+            yield f"t{number:04d}", config
+        if problem.strategy != "bayes" or not problem.space:
             return
-        yield from self._bayes(problem, ledger)
+        from mldl_ray.training.tpe import Bayes  # noqa: PLC0415  # Optuna is slow to load
 
-    def _bayes(self, problem: Problem, ledger: Ledger) -> Iterator[tuple[str, Json, Callable[[TrialRecord], None]]]:
-        import optuna  # noqa: PLC0415  # slow to load
-
-        from mldl_ray.training.tpe import distributions, sampler  # noqa: PLC0415  # as above
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = optuna.create_study(direction="maximize", sampler=sampler(problem))
-        axes = distributions(problem.space)
-        for record in ledger.records:
-            if record.score is not None:
-                study.add_trial(optuna.trial.create_trial(
-                    params=record.config, distributions=axes, value=problem.sign * record.score))  # fmt: skip
-        for point in ledger.fresh_points():
-            study.enqueue_trial(point)
-        for number in range(problem.max_trials - len(ledger.records)):
-            asked = study.ask(fixed_distributions=axes)
-
-            def tell(record: TrialRecord, asked: Any = asked) -> None:
-                if record.score is None:
-                    study.tell(asked, state=optuna.trial.TrialState.FAIL)
-                else:
-                    study.tell(asked, problem.sign * record.score)
-
-            yield f"t{number:04d}", dict(asked.params), tell
+        bayes = Bayes(problem)
+        for number in range(len(ledger.records), problem.max_trials):
+            yield f"t{number:04d}", bayes.propose(number, ledger.records)

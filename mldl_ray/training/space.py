@@ -6,8 +6,7 @@ Not here: in which order configurations are tried, and which of them wins.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from itertools import product
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ from contracts.errors import Incompatible
 from contracts.specs import Hpo, Json, ModelSpec, SearchDimension
 from mldl_ray.adapters import adapter_class
 from mldl_ray.adapters.base import BaseModelAdapter
+from mldl_ray.training.conditions import Space, active, in_order, on_axis, refuse_impossible, settled
 
-Space = dict[str, SearchDimension]
 GRID_POINTS = 5
 """Values that a grid takes on an axis of numbers for which nobody says which."""
 
@@ -25,13 +24,17 @@ GRID_POINTS = 5
 def space_of(spec: ModelSpec, hpo: Hpo) -> Space:
     """Give the axes of a search under the settings' own names: those asked for, else the family's, less what is fixed.
 
+    An axis comes after those that it hangs on. Conditions on settings that no axis moves are decided here.
+
     Raises:
-        Incompatible: An axis that the family does not have, that is fixed as well, or with values out of range.
+        Incompatible: An axis that the family does not have, that is fixed as well, with values out of range, or with a
+            condition that cannot be.
     """
     family = adapter_class(spec.family)
+    known = family(spec.model_key, task=spec.task, **spec.hyperparams).hyperparams
     fixed = {canonical(family, name) for name in spec.hyperparams}
     if hpo.search_space is None:
-        return {name: axis for name, axis in family.search_space().items() if name not in fixed}
+        return in_order(settled({n: axis for n, axis in family.search_space().items() if n not in fixed}, known))
     space: Space = {}
     for given, axis in hpo.search_space.items():
         name = canonical(family, given)
@@ -41,10 +44,17 @@ def space_of(spec: ModelSpec, hpo: Hpo) -> Space:
             )
         if name in space:
             raise Incompatible(f"hpo.search_space has {name} twice, once as {given!r}", {"hyperparam": given})
-        space[name] = axis
+        space[name] = _with_own_names(family, axis)
         for value in ends(axis):
             family(spec.model_key, task=spec.task, **(spec.hyperparams | {given: value}))
-    return space
+    refuse_impossible(space, known)
+    return in_order(settled(space, known))
+
+
+def _with_own_names(family: type[BaseModelAdapter], axis: SearchDimension) -> SearchDimension:
+    if axis.when is None:
+        return axis
+    return axis.model_copy(update={"when": {canonical(family, name): values for name, values in axis.when.items()}})
 
 
 def canonical(family: type[BaseModelAdapter], name: str) -> str:
@@ -65,23 +75,31 @@ def ends(axis: SearchDimension) -> tuple[Any, ...]:
 
 
 def holds(space: Space, config: Mapping[str, Any]) -> bool:
-    """Say whether a configuration has exactly these axes, with values on them.
+    """Say whether a configuration has exactly the axes that are there for it, with values on them.
 
     >>> holds({"C": SearchDimension(kind="float", low=0.1, high=10)}, {"C": 20.0})
     False
     """
-    return set(config) == set(space) and all(_on(axis, config[name]) for name, axis in space.items())
+    there = {name for name, axis in space.items() if active(axis, config)}
+    return set(config) == there and all(on_axis(space[name], value) for name, value in config.items())
 
 
 def project(space: Space, settings: Mapping[str, Any]) -> Json | None:
     """Take from settings what the axes need; None when one is missing or off its axis."""
-    config = {name: settings[name] for name in space if name in settings}
+    config: Json = {}
+    for name, axis in space.items():
+        if active(axis, config) and name in settings:
+            config[name] = settings[name]
     return config if holds(space, config) else None
 
 
 def draw(space: Space, rng: np.random.Generator) -> Json:
-    """Draw a configuration, uniformly on each axis or on its logarithm."""
-    return {name: _draw(axis, rng) for name, axis in space.items()}
+    """Draw a configuration, uniformly on each axis that is there or on its logarithm."""
+    config: Json = {}
+    for name, axis in space.items():
+        if active(axis, config):
+            config[name] = _draw(axis, rng)
+    return config
 
 
 def grid(space: Space, values: Mapping[str, Iterable[Any]]) -> list[Json]:
@@ -90,11 +108,16 @@ def grid(space: Space, values: Mapping[str, Iterable[Any]]) -> list[Json]:
     >>> len(grid({"C": SearchDimension(kind="float", low=1e-3, high=1e3, log=True)}, {}))
     5
     """
-    columns = []
+    points: list[Json] = [{}]
     for name, axis in space.items():
-        own = [value for value in values.get(name, ()) if _on(axis, value)]
-        columns.append(own or _few(axis))
-    return [dict(zip(space, combination, strict=True)) for combination in product(*columns)]
+        own = [value for value in values.get(name, ()) if on_axis(axis, value)] or _few(axis)
+        points = [more for point in points for more in _with(point, name, own if active(axis, point) else ())]
+    return points
+
+
+def _with(point: Json, name: str, values: Sequence[Any]) -> list[Json]:
+    """Give a configuration with each of the values, or as it is where there are none."""
+    return [point | {name: value} for value in values] or [point]
 
 
 def _draw(axis: SearchDimension, rng: np.random.Generator) -> Any:
@@ -129,12 +152,3 @@ def _bounds(axis: SearchDimension) -> tuple[float, float]:
     assert axis.low is not None  # the contract refuses an axis of numbers without ends
     assert axis.high is not None
     return axis.low, axis.high
-
-
-def _on(axis: SearchDimension, value: Any) -> bool:
-    if axis.kind == "categorical":
-        return any(type(value) is type(choice) and value == choice for choice in axis.choices or ())
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    low, high = _bounds(axis)
-    return low <= value <= high and (axis.kind == "float" or value == int(value))

@@ -64,6 +64,24 @@ def test_bayes_tries_the_defaults_and_then_what_won_elsewhere(breast_cancer: Pat
     assert len(found.trials) == 4
 
 
+CONDITIONAL = {
+    "solver": {"kind": "categorical", "choices": ["lbfgs", "saga"]},
+    "l1_ratio": {"kind": "float", "low": 0.1, "high": 0.9, "when": {"solver": ["saga"]}},
+}
+
+
+def test_one_trial_at_a_time_tune_is_given_the_proposals_of_one_process(breast_cancer: Path) -> None:
+    """Conditions, estimates and figures included; a search taken up again goes on with the same ones."""
+    spec = {"model_key": "m", "family": "lr", "hyperparams": {"max_iter": 50}}
+    hpo = {"strategy": "bayes", "max_trials": 13, "max_concurrent": 1, "search_space": CONDITIONAL, "early_stop": False}
+    plan = plan_of(breast_cancer, spec=spec, hpo=hpo)
+    alone = search(SerialTrials(SystemClock()), plan)
+    found = search(RayTrials(SystemClock()), plan, done=alone.trials[:3])
+    assert [trial.config for trial in found.trials] == [trial.config for trial in alone.trials]
+    assert [trial.metrics for trial in found.trials] == [trial.metrics for trial in alone.trials]
+    assert {"auroc", "logloss"} < set(found.trials[-1].metrics)
+
+
 def test_trials_of_an_earlier_run_count_and_are_not_run_again(breast_cancer: Path) -> None:
     plan = plan_of(breast_cancer, hpo={"strategy": "bayes", "max_trials": 4})
     done = search(SerialTrials(SystemClock()), plan).trials[:3]
@@ -108,7 +126,7 @@ def test_a_cap_on_seconds_ends_a_search(breast_cancer: Path) -> None:
     assert time.monotonic() - began < 25 + 15  # Tune gives a trial that is busy or still starting ten seconds to end
 
 
-def test_a_trial_whose_process_is_killed_is_recorded_and_the_others_go_on(
+def test_a_trial_whose_process_is_killed_begins_again_and_the_others_go_on(
     breast_cancer: Path, ray_cluster: Settings
 ) -> None:
     plan = plan_of(breast_cancer, hpo={"strategy": "random", "max_trials": 12, "early_stop": False})
@@ -122,9 +140,8 @@ def test_a_trial_whose_process_is_killed_is_recorded_and_the_others_go_on(
 
     found = RayTrials(SystemClock()).search(plan.problem(started_s=time.time()), kill_once)
     assert len(found.trials) == 12
-    failed = [trial for trial in found.trials if trial.status == "failed"]
-    assert 1 <= len(failed) <= 2
-    assert all("process died" in str(trial.error) for trial in failed)
+    assert 1 <= len([trial for trial in found.trials if trial.attempts == 2 or trial.status == "failed"]) <= 2
+    assert sum(trial.status == "completed" for trial in found.trials) >= 10
 
 
 def test_a_search_leaves_nothing_behind(breast_cancer: Path, ray_cluster: Settings) -> None:

@@ -202,11 +202,53 @@ def test_a_search_that_is_taken_up_again_decides_as_one_that_was_not_interrupted
     plan = plan_of(hpo=hpo, cv={"folds": 5})
     whole = search(plan)
     resumed = search(plan, done=whole.trials[:5])
-
-    def essence(outcome: SearchOutcome) -> list[tuple[Any, ...]]:
-        return [(trial.config, trial.fold_scores, trial.status) for trial in outcome.trials]
-
     assert essence(resumed) == essence(whole)
+
+
+def essence(outcome: SearchOutcome) -> list[tuple[Any, ...]]:
+    return [(trial.config, trial.fold_scores, trial.status) for trial in outcome.trials]
+
+
+CONDITIONAL = {
+    "solver": {"kind": "categorical", "choices": ["lbfgs", "saga"]},
+    "l1_ratio": {"kind": "float", "low": 0.1, "high": 0.9, "when": {"solver": ["saga"]}},
+    "C": {"kind": "float", "low": 1e-3, "high": 10, "log": True},
+}
+
+
+@pytest.mark.parametrize("strategy", ["bayes", "random", "grid", "hyperband"])
+def test_every_strategy_keeps_the_conditions_of_axes(strategy: str) -> None:
+    hpo = {"strategy": strategy, "max_trials": 14, "search_space": CONDITIONAL, "early_stop": False}
+    outcome = search(plan_of(hpo=hpo))
+    assert all(("l1_ratio" in t.config) == (t.config["solver"] == "saga") for t in outcome.trials)
+    assert {trial.config["solver"] for trial in outcome.trials} == {"lbfgs", "saga"}
+    assert not [trial.error for trial in outcome.trials if trial.status == "failed"]
+
+
+@pytest.mark.parametrize("at", [1, 11, 15])
+def test_proposals_of_a_search_that_is_taken_up_again_are_those_of_one_that_was_not_interrupted(at: int) -> None:
+    plan = plan_of(hpo={"strategy": "bayes", "max_trials": 16, "search_space": CONDITIONAL})
+    whole = search(plan)
+    assert essence(search(plan, done=whole.trials[:at])) == essence(whole)
+    assert len({str(trial.config) for trial in whole.trials}) == 16
+
+
+def test_hyperband_refuses_conditions_on_what_it_hands_out() -> None:
+    trees = {"kind": "int", "low": 1, "high": 27}
+    depth = {"kind": "int", "low": 1, "high": 3, "when": {"n_estimators": [27]}}
+    hpo = {"strategy": "hyperband", "search_space": {"n_estimators": trees, "max_depth": depth}}
+    with pytest.raises(Incompatible, match="max_depth cannot hang on it"):
+        plan_of(spec={"model_key": "m", "family": "xgb"}, hpo=hpo)
+
+
+@pytest.mark.parametrize("strategy", ["random", "hyperband"])
+def test_every_trial_records_all_figures_of_the_task(strategy: str) -> None:
+    outcome = search(plan_of(hpo={"strategy": strategy, "max_trials": 3, "metric": "brier"}))
+    for trial in outcome.trials:
+        assert set(trial.metrics) == {"f1", "auroc", "logloss", "calibration", "precision", "brier"}
+        assert trial.metrics["brier"] == trial.score
+        assert trial.fit_seconds is not None
+    assert len({trial.metrics["auroc"] for trial in outcome.trials}) > 1
 
 
 def test_a_configuration_that_breaks_down_is_recorded_and_the_search_goes_on() -> None:
@@ -369,12 +411,46 @@ def test_values_are_learned_and_judged_without_calibration() -> None:
 
 def test_a_winner_that_answers_too_slowly_cannot_win() -> None:
     spec = {"model_key": "m", "family": "lr", "constraints": {"latency_ms": 1e-6}}
-    with pytest.raises(Incompatible, match="none of the best 4 configurations answers one row within"):
+    with pytest.raises(Incompatible, match="none of the best 4 configurations keeps the constraints"):
         run(plan_of(spec=spec, hpo={"strategy": "grid", "max_trials": 4}))
     assert (
         run(plan_of(spec={"model_key": "m", "family": "lr", "constraints": {"latency_ms": 1000}}))[0].bundle.version
         is None
     )
+
+
+def test_a_configuration_that_is_passed_over_says_why_and_the_next_one_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    took = iter([5.0, 0.1])
+    monkeypatch.setattr("mldl_ray.training.finish.latency_ms", lambda *_: next(took))
+    heard: list[TrialRecord] = []
+    spec = {"model_key": "m", "family": "lr", "constraints": {"latency_ms": 1.0}}
+    finished, outcome = run(
+        plan_of(spec=spec, hpo={"strategy": "grid", "max_trials": 4}), on_trial=lambda record, _: heard.append(record)
+    )
+    first, second = sorted(outcome.trials, key=lambda trial: -(trial.score or 0))[:2]
+    assert first.passed_over == "answers one row in 5 ms (95th percentile), and constraints.latency_ms is 1"
+    assert heard[-1] == first
+    assert second.passed_over is None
+    assert (outcome.best, finished.bundle.cv_score) == (second, second.score)
+    assert finished.bundle.hyperparams["C"] == second.config["C"]
+
+
+def test_a_configuration_whose_refit_would_break_the_cost_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = {"C": {"kind": "categorical", "choices": [1e-9, 1.0, 1e-8, 2e-9]}}
+    real = Trial.advance
+
+    def advance(self: Trial) -> None:
+        real(self)
+        self.step_s[-1] = 900.0 if self._config["C"] == 1.0 else 0.01  # the best one, by far, and the dearest
+
+    monkeypatch.setattr(Trial, "advance", advance)
+    monkeypatch.setattr("mldl_ray.training.ledger.breach", lambda *_, **__: None)
+    spec = {"model_key": "m", "family": "lr", "constraints": {"cost_units": 0.3}}
+    _, outcome = run(plan_of(spec=spec, hpo={"strategy": "grid", "search_space": space, "metric": "logloss"}))
+    dear = next(trial for trial in outcome.trials if trial.config["C"] == 1.0)
+    assert str(dear.passed_over).startswith("is too dear: cost_units is 0.3")
+    assert outcome.best is not None
+    assert outcome.best.config["C"] != 1.0
 
 
 def test_warm_settings_are_tried_before_any_drawn_one() -> None:
