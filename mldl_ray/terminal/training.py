@@ -59,6 +59,10 @@ def train(
     strategy: Annotated[str | None, typer.Option(help="bayes, grid, random or hyperband.")] = None,
     metric: Annotated[str | None, typer.Option(help="What the search maximises or minimises.")] = None,
     folds: Annotated[int | None, typer.Option(help="Of the cross-validation.")] = None,
+    repeats: Annotated[int | None, typer.Option(help="Times that the folds are drawn anew.")] = None,
+    cv_strategy: Annotated[str | None, typer.Option(help="auto, stratified, kfold, group or time.")] = None,
+    group_column: Annotated[str | None, typer.Option(help="Rows of one group are never split between folds.")] = None,
+    time_column: Annotated[str | None, typer.Option(help="Only rows that are earlier by it learn.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same result.")] = None,
     warm_start: Annotated[
         bool | None,
@@ -86,10 +90,12 @@ def train(
     _fill(
         body,
         "data",
-        _source(data, dataset) | {"target": target, "exclude": _list(exclude), "sensitive": _list(sensitive)},
+        _source(data, dataset)
+        | {"target": target, "exclude": _list(exclude), "sensitive": _list(sensitive)}
+        | {"group_column": group_column, "time_column": time_column},
     )
     _fill(body, "hpo", {"max_trials": trials, "strategy": strategy, "metric": metric, "warm_start": warm_start})
-    _fill(body, "cv", {"folds": folds})
+    _fill(body, "cv", {"folds": folds, "repeats": repeats, "strategy": cv_strategy})
     if seed is not None:
         body["seed"] = seed
     accepted = terminal.client.train(body)

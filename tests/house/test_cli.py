@@ -105,6 +105,8 @@ def test_readme_example_is_a_command_that_only_lacks_a_service(line: str) -> Non
         ("train --data x.csv --dataset d --family lr --key k --target y", 2, "not both"),
         ("train --data x.csv --family lr --key k", 2, "target"),
         ("train --data x.csv --family lr --key k --target y --folds 1", 2, "folds"),
+        ("train --data x.csv --family lr --key k --target y --repeats 0", 2, "cv.repeats"),
+        ("train --data x.csv --family lr --key k --target y --cv-strategy sideways", 2, "cv.strategy"),
         ("train --data x.csv --family lr --key k --target y --strategy guess", 2, "strategy"),
         ("train --spec '[]'", 2, "object"),
         ("train --spec '{\"spce\": {}}'", 2, "spce"),
