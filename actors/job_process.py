@@ -68,9 +68,9 @@ class JobProcess:
     def _train(self, record: JobRecord, by: str) -> None:
         job = record.read()
         plan, source, meta = self._planned(job)
-        warm = self._warm(record, job, plan, meta)
+        warm = begin_warm(self._journal, record, plan, meta)
         ids = Ids(job.job_id, new_id("eval"))
-        with LiveProgress(record, plan.caps.price) as live:
+        with LiveProgress(record, plan.caps.trial_price) as live:
             finished, outcome = train(
                 plan,
                 source,
@@ -85,18 +85,6 @@ class JobProcess:
         ended = self._succeed(record, live, finished, outcome)
         if meta is not None:
             record_experience(self._journal, ended, finished.bundle, meta, by=by)
-
-    def _warm(self, record: JobRecord, job: Job, plan: Planned, meta: Json | None) -> tuple[WarmStart, ...]:
-        """Give what the search begins with, and write it down first: a job that is taken up again begins the same."""
-        if meta is None or job.warm_started_from or job.trials or not job.job.hpo.warm_start:
-            return job.warm_started_from
-        starts = warm_starts(self._journal, meta, job.job.spec.family)
-        taken = plan.proposals.warmed([start.config for start in starts])
-        warm = tuple(starts[place].model_copy(update={"config": config}) for place, config in taken)
-        if warm:
-            told = f"begins with {len(warm)} configurations that did well elsewhere"
-            record.change(lambda now: now.model_copy(update={"warm_started_from": warm}), reason=told)
-        return warm
 
     def _stable(self, model_key: str) -> Stable | None:
         """Give what serves now; a version that cannot be loaded is no reason not to train its successor."""
@@ -138,6 +126,30 @@ class JobProcess:
             facts=facts,
             more=[write("evaluation", judged.evaluation_id, 0, judged)],
         )
+
+
+def begin_warm(journal: Journal, record: JobRecord, plan: Planned, meta: Json | None) -> tuple[WarmStart, ...]:
+    """Give what a search begins with, and write it down first: a job that is taken up again begins the same.
+
+    Args:
+        journal: Where experience is.
+        record: Of the job.
+        plan: What the job will do.
+        meta: What its data are like; None where there are none, and then nothing is known of it.
+
+    Raises:
+        Conflict: The job has ended already.
+    """
+    job = record.read()
+    if meta is None or job.warm_started_from or job.trials or not job.job.hpo.warm_start:
+        return job.warm_started_from
+    starts = warm_starts(journal, meta, job.job.spec.family)
+    taken = plan.proposals.warmed([start.config for start in starts])
+    warm = tuple(starts[place].model_copy(update={"config": config}) for place, config in taken)
+    if warm:
+        told = f"begins with {len(warm)} configurations that did well elsewhere"
+        record.change(lambda now: now.model_copy(update={"warm_started_from": warm}), reason=told)
+    return warm
 
 
 def rows_of(job: Job, journal: Journal, blobs: Blobs, settings: Settings) -> tuple[TrainingRows, Dataset]:

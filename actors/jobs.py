@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from actors.directory import NAMESPACE
 from actors.job_process import JobProcess, fail, scratch
 from actors.job_record import KIND, LIVE, JobRecord
 from actors.judging import Judge
-from contracts.errors import Conflict, MldlError
+from contracts.errors import Conflict, Incompatible, MldlError
 from contracts.events import Fact
 from contracts.http import ExplainAnswer, SampleAnswer
 from contracts.ports import Blobs, Clock, Journal, Once
@@ -30,6 +29,7 @@ from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import first_answer, scan_all, write
 from mldl_ray.settings import Settings
 from mldl_ray.training.job import with_defaults
+from mldl_ray.training.queue import Queue, lacking
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +40,13 @@ PINNED = {"node:__internal_head__": 0.001}  # where the embedded artifacts are
 
 
 class Jobs:
-    """Keep training jobs and see them through, in the order in which they came."""
+    """Keep training jobs and see them through, ``AT_ONCE`` at a time, in the order of ``Queue``."""
 
     def __init__(self, settings: Settings, journal: Journal, blobs: Blobs, clock: Clock) -> None:
         self._settings, self._journal, self._blobs, self._clock = settings, journal, blobs, clock
         self._judge = Judge(settings, journal, blobs, clock)
         self._lock = threading.RLock()
-        self._queue: deque[str] = deque(self._unfinished())
+        self._queue = self._remembered()
         self._running: dict[str, Any] = {}
         self._attempts: dict[str, int] = {}
         self._start_more()
@@ -61,13 +61,14 @@ class Jobs:
             once: Makes a repeated call give the first answer.
 
         Raises:
-            Incompatible: A family, setting, metric, column or split that cannot be.
+            Incompatible: A family, setting, metric, column or split that cannot be, or a trial that fits no machine.
             NotFound: The data is not there.
             Conflict: ``once`` was used for another request.
         """
         if known := first_answer(self._journal, once):
             return self.status(known.documents[0].key)
         wanted = with_defaults(spec, self._settings.mldl)
+        self._check_room(wanted)
         ref, plan = self._judge.fixed(wanted, by=by)
         job = Job(
             job_id=new_id("job", once),
@@ -83,7 +84,7 @@ class Jobs:
         if receipt.repeated:  # the same request, a moment ago
             return self.status(job.job_id)
         with self._lock:
-            self._queue.append(job.job_id)
+            self._queue.add(job)
         self._start_more()
         return job
 
@@ -117,9 +118,9 @@ class Jobs:
         fact = Fact(type="MLDL_TRAINING_ENDED", subject=job_id, data={"status": "cancelled"})
         cancelled = record.change(lambda job: job.model_copy(update=end), reason=reason, facts=[fact], by=by, once=once)
         with self._lock:
-            if job_id in self._queue:
-                self._queue.remove(job_id)
             process = self._running.get(job_id)
+            if process is None:
+                self._queue.over(job_id)
         if process is not None:
             ray.kill(process, no_restart=True)
         return cancelled
@@ -151,19 +152,34 @@ class Jobs:
     def _record(self, job_id: str) -> JobRecord:
         return JobRecord(self._journal, job_id, by="jobs")
 
-    def _unfinished(self) -> list[str]:
-        live = [job for job in self.jobs(limit=10**9) if job.status in LIVE]
-        return [job.job_id for job in sorted(live, key=lambda job: (job.status != "running", job.created_at_s))]
+    def _remembered(self) -> Queue:
+        """Take up what the journal has: jobs that wait or had begun, and whose jobs began lately."""
+        queue = Queue()
+        for job in self.jobs(limit=10**9):
+            if job.status in LIVE:
+                queue.add(job)
+            else:
+                queue.note(job)
+        return queue
+
+    def _check_room(self, wanted: JobSpec) -> None:
+        """Refuse trials that would wait for ever on our own machines; a cluster that grows may have room later."""
+        if self._settings.ray_address is not None:
+            return
+        nodes: list[Any] = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's
+        if short := lacking(wanted.resources, [node["Resources"] for node in nodes if node["Alive"]]):
+            raise Incompatible(f"resources: {short}; ask for less", {"field": "resources"})
 
     def _start_more(self) -> None:
         with self._lock:
-            while self._queue and len(self._running) < AT_ONCE:
-                job_id = self._queue.popleft()
+            while len(self._running) < AT_ONCE:
+                job_id = self._queue.first(self._clock.now_s())
+                if job_id is None:
+                    return
                 try:
                     self._start(job_id)
                 except MldlError:
-                    log.exception("job %s could not be started; it stays first in the queue", job_id)
-                    self._queue.appendleft(job_id)
+                    log.exception("job %s could not be started; it waits on", job_id)
                     return
 
     def _start(self, job_id: str) -> None:
@@ -176,9 +192,11 @@ class Jobs:
             try:
                 self._begin(job)
             except Conflict:
+                self._queue.over(job_id)
                 return  # cancelled a moment ago
             process = self._process(name)
             over = process.run.remote(job_id, job.requested_by)
+        self._queue.begun(job_id, self._clock.now_s())
         self._running[job_id] = process
         threading.Thread(target=self._watch, args=(job_id, over), name=job_id, daemon=True).start()
 
@@ -187,8 +205,9 @@ class Jobs:
         spec = job.job.spec
         told = {"model_key": spec.model_key, "family": spec.family, "trials_total": job.progress.trials_total}
         facts = [Fact(type="MLDL_TRAINING_STARTED", subject=job.job_id, data=told)] if job.status == "queued" else []
+        turn = {"status": "running", "began_at_s": self._clock.now_s() if job.began_at_s is None else job.began_at_s}
         JobRecord(self._journal, job.job_id, job.requested_by).change(
-            lambda now: now.model_copy(update={"status": "running"}), reason="its turn has come", facts=facts
+            lambda now: now.model_copy(update=turn), reason="its turn has come", facts=facts
         )
 
     def _process(self, name: str) -> Any:
@@ -212,6 +231,7 @@ class Jobs:
         shutil.rmtree(scratch(job_id), ignore_errors=True)
         with self._lock:
             del self._running[job_id]
+            self._queue.over(job_id)
         try:
             self._after(job_id, died)
             self._start_more()
@@ -220,11 +240,11 @@ class Jobs:
 
     def _after(self, job_id: str, died: str) -> None:
         record = self._record(job_id)
-        if record.read().status not in LIVE:
+        if (job := record.read()).status not in LIVE:
             return
         if self._attempts.get(job_id, 0) < ATTEMPTS:
             with self._lock:
-                self._queue.appendleft(job_id)
+                self._queue.add(job)
             return
         message = f"the job's process died {ATTEMPTS} times ({died}); it may need more memory than there is"
         fail(record, {"code": "unavailable", "message": message, "facts": {}}, self._clock.now_s())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ def add(app: typer.Typer) -> None:
     remote(jobs, "trials")(list_trials)
     remote(jobs, "report")(report_job)
     remote(jobs, "cancel")(cancel_job)
+    remote(jobs, "experience")(list_experience)
     app.add_typer(jobs, name="jobs")
     datasets = group("Registered rows.")
     remote(datasets, "list")(list_datasets)
@@ -68,6 +70,14 @@ def train(
         bool | None,
         typer.Option("--warm-start/--no-warm-start", help="Begin with what did best on similar data, if any is known."),
     ] = None,
+    priority: Annotated[
+        int | None, typer.Option(help="-9 to 9; of the jobs that wait, the highest starts first.")
+    ] = None,
+    cpus: Annotated[float | None, typer.Option(help="That each trial holds.")] = None,
+    gpus: Annotated[float | None, typer.Option(help="That each trial holds; parts of one below 1.")] = None,
+    memory: Annotated[
+        str | None, typer.Option(help="That a trial may allocate, as 2GiB, 500MB or bytes; no limit when absent.")
+    ] = None,
     spec: Annotated[
         str | None, typer.Option(help="The body of POST /train as JSON, or @file; options win over it.")
     ] = None,
@@ -96,8 +106,8 @@ def train(
     )
     _fill(body, "hpo", {"max_trials": trials, "strategy": strategy, "metric": metric, "warm_start": warm_start})
     _fill(body, "cv", {"folds": folds, "repeats": repeats, "strategy": cv_strategy})
-    if seed is not None:
-        body["seed"] = seed
+    _fill(body, "resources", {"cpus": cpus, "gpus": gpus, "memory_bytes": size_bytes(memory) if memory else None})
+    body |= {name: value for name, value in (("seed", seed), ("priority", priority)) if value is not None}
     accepted = terminal.client.train(body)
     if not wait:
         terminal.show(accepted, f"{accepted.job_id} {accepted.status}; mldl jobs show {accepted.job_id}")
@@ -143,6 +153,8 @@ def list_jobs(terminal: Terminal, model_key: ModelKey = None, limit: int = 50) -
         (
             j.job_id,
             j.status,
+            j.job.priority,
+            j.requested_by,
             j.job.spec.model_key,
             j.job.spec.family,
             f"{j.progress.trials_done}/{j.progress.trials_total}",
@@ -152,7 +164,7 @@ def list_jobs(terminal: Terminal, model_key: ModelKey = None, limit: int = 50) -
         )
         for j in found
     ]
-    terminal.show(found, table("job status model family trials best cost version", rows))
+    terminal.show(found, table("job status priority by model family trials best cost version", rows))
 
 
 def show_job(terminal: Terminal, job_id: str) -> None:
@@ -198,6 +210,16 @@ def cancel_job(terminal: Terminal, job_id: str, reason: Why) -> None:
     """Stop a job."""
     job = terminal.client.cancel(job_id, reason=reason)
     terminal.show(job, f"{job.job_id} {job.status}")
+
+
+def list_experience(terminal: Terminal, model_key: ModelKey = None, limit: int = 100) -> None:
+    """List what finished jobs found, which searches on similar data begin with; newest first."""
+    found = terminal.client.experience(model_key=model_key, limit=limit)
+    rows = [
+        (e["job_id"], e["model_key"], e["family"], e["meta"].get("rows"), e["metric"], _number(e["score"]), e["config"])
+        for e in found
+    ]
+    terminal.show(found, table("job model family rows metric score settings", rows))
 
 
 def list_datasets(terminal: Terminal) -> None:
@@ -249,6 +271,23 @@ def _exported(terminal: Terminal, job_id: str, out: Path) -> int:
     else:
         parquet.write_table(found, out)
     return int(found.num_rows)
+
+
+def size_bytes(text: str) -> int:
+    """Read an amount of memory.
+
+    Raises:
+        Incompatible: It is none.
+
+    >>> size_bytes("2GiB"), size_bytes("1.5 MB"), size_bytes("4096")
+    (2147483648, 1500000, 4096)
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kKMGT])(i?))?B?\s*", text)
+    if found is None:
+        raise Incompatible(f"--memory {text!r} is no amount; write it as 2GiB, 500MB or 1073741824")
+    number, unit, binary = found.groups()
+    power = " KMGT".index((unit or " ").upper())
+    return int(float(number) * (1024 if binary else 1000) ** power)
 
 
 def _fill(body: Json, part: str, given: Json) -> None:

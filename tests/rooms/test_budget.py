@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from contracts.specs import Budget, Constraints
+from contracts.specs import Budget, Constraints, TrialResources
 from mldl_ray.training.budget import Caps, Spent, breach, shortfall
 from mldl_ray.training.race import Halving, Race, plateaued, rungs
 
@@ -78,3 +78,19 @@ def test_a_search_has_plateaued_when_nothing_improved_for_long() -> None:
     assert not plateaued(rising, patience=3)
     assert plateaued([*rising, 0.9, 0.89, 0.90001], patience=3)
     assert not plateaued([-np.inf] * 10, patience=3)
+
+
+def test_what_trials_hold_is_paid_by_cpu_and_by_gpu() -> None:
+    held = TrialResources(cpus=4, gpus=2)
+    caps = Caps.of(Budget(cost_units=100), Constraints(), price=0.1, gpu_price=1.0, held=held)
+    assert caps.trial_price == pytest.approx(2.4)
+    assert caps.cost(Spent(10, cpu_seconds=40, gpu_seconds=20)) == pytest.approx(24)
+
+
+def test_a_gpu_brings_a_cap_on_cost_nearer() -> None:
+    def of(gpus: float) -> Caps:
+        return Caps.of(Budget(cost_units=10), Constraints(), price=0.01, gpu_price=1.0, held=TrialResources(gpus=gpus))
+
+    assert breach(of(0), Spent(9, 9, 0), step_s=[1.0], folds=5, running=1) is None
+    assert breach(of(1), Spent(9, 9, 9), step_s=[1.0], folds=5, running=1) == "cost_units"
+    assert str(shortfall(of(1), Spent(11, 11, 11), finish=1)).startswith("cost_units is 10, 11.1 were used")
