@@ -14,8 +14,8 @@ from mldl_ray.evaluation.metrics import METRICS
 
 TrialStatus = Literal["completed", "pruned", "failed"]
 Order = Literal["ended", "score", "seconds"]
-CONFIG = "config."
-"""What the columns of settings begin with, so that none is taken for a column of ours."""
+CONFIG, METRIC = "config.", "metrics."
+"""What the columns of settings and of further figures begin with, so that none is taken for a column of ours."""
 _LARGEST = 2**63
 
 
@@ -50,8 +50,9 @@ def sign_of(job: Job) -> int:
 
 
 def ranked(job: Job) -> list[TrialRecord]:
-    """Rank the trials that got furthest, the best first: only they were judged on the same rows."""
-    scored = [trial for trial in job.trials if trial.status != "failed" and trial.score is not None]
+    """Rank the trials that may win and got furthest, the best first: only they were judged on the same rows."""
+    able = [trial for trial in job.trials if trial.status != "failed" and trial.passed_over is None]
+    scored = [trial for trial in able if trial.score is not None]
     whole = [trial for trial in scored if trial.status == "completed"]
     furthest = max((len(trial.fold_scores) for trial in scored), default=0)
     level = whole or [trial for trial in scored if len(trial.fold_scores) == furthest]
@@ -59,9 +60,9 @@ def ranked(job: Job) -> list[TrialRecord]:
 
 
 def price_of(job: Job) -> float | None:
-    """Give what a cpu-second of this job was billed at, in cost units; None while nothing was billed."""
+    """Give what a second of a trial was billed at, in cost units, all that it held included; None before any bill."""
     if job.bundle is not None and job.bundle.cost.cpu_seconds > 0:
-        return job.bundle.cost.cost_units / job.bundle.cost.cpu_seconds
+        return job.bundle.cost.cost_units / job.bundle.cost.cpu_seconds * job.job.resources.cpus
     seconds = sum(trial.seconds for trial in job.trials)
     return job.cost_units / seconds if seconds > 0 else None
 
@@ -75,7 +76,8 @@ def trials_table(job: Job) -> pa.Table:
     """Give a job's trials as a table, in the order in which they ended.
 
     A setting's column is ``config.<name>``: numbers, booleans or text where all its values are such, otherwise each
-    value as JSON text; empty where a trial does not have it. ``cost_units`` is the trial's seconds at the job's price.
+    value as JSON text; empty where a trial does not have it. ``metrics.<name>`` are further figures, where they were
+    taken. ``cost_units`` is the trial's seconds at the job's price.
 
     >>> from contracts.specs import JobSpec, ModelSpec
     >>> spec = JobSpec(spec=ModelSpec(model_key="m", family="lr"))
@@ -92,10 +94,14 @@ def trials_table(job: Job) -> pa.Table:
     }
     for name in axes_of(trials):
         columns[CONFIG + name] = _column([trial.config.get(name) for trial in trials])
+    for name in dict.fromkeys(name for trial in trials for name in trial.metrics):
+        columns[METRIC + name] = pa.array([trial.metrics.get(name) for trial in trials], pa.float64())
     columns["fold_scores"] = pa.array([list(trial.fold_scores) for trial in trials], pa.list_(pa.float64()))
     columns["seconds"] = pa.array([trial.seconds for trial in trials], pa.float64())
     costs = [None if price is None else trial.seconds * price for trial in trials]
     columns["cost_units"] = pa.array(costs, pa.float64())
+    columns["attempts"] = pa.array([trial.attempts for trial in trials], pa.int64())
+    columns["passed_over"] = pa.array([trial.passed_over for trial in trials], pa.string())
     columns["error"] = pa.array([trial.error for trial in trials], pa.string())
     return pa.table(columns)
 

@@ -29,19 +29,19 @@ def report_html(job: Job) -> str:
         job: Its record; a section is left away where nothing was tried.
     """
     title = f"{job.job.spec.model_key}: search {job.job_id}"
-    parts = (_head(job), _tiles(job), _history(job), _best(job), _importance(job), _parallel(job), _cost(job),
-             _errors(job))  # fmt: skip
+    parts = (_head(job), _tiles(job), _history(job), _best(job), _passed_over(job), _importance(job), _parallel(job),
+             _cost(job), _errors(job))  # fmt: skip
     return page(title, parts, drawings.STYLE)
 
 
 def best_so_far(job: Job) -> list[tuple[int, float]]:
     """Give each trial that was better than all before it: its place among those that ended, from 1, and its score.
 
-    Only trials that took every step count; the score of one that was stopped is of fewer rows.
+    Only trials that took every step and may win count; the score of one that was stopped is of fewer rows.
     """
     found: list[tuple[int, float]] = []
     for place, trial in enumerate(job.trials, start=1):
-        if trial.status != "completed" or trial.score is None:
+        if trial.status != "completed" or trial.score is None or trial.passed_over is not None:
             continue
         if not found or sign_of(job) * (trial.score - found[-1][1]) > 0:
             found.append((place, trial.score))
@@ -71,7 +71,9 @@ def _head(job: Job) -> str:
     why = "" if job.error is None else paragraph(f"It failed: {job.error.get('message', job.error)}")
     ended = "" if not job.budget_exhausted else paragraph("The budget ended it; what follows is the best until then.")
     head = f'<p class="soft small">{text(made)}</p><h1>{text(spec.model_key)}</h1>{tags}'
-    return f"<header>{head}{paragraph(lead)}{ended}{why}</header>"
+    warm = len(job.warm_started_from)
+    began = "" if not warm else paragraph(f"{warm} of the first come from searches on similar data.")
+    return f"<header>{head}{paragraph(lead)}{began}{ended}{why}</header>"
 
 
 def _tiles(job: Job) -> str:
@@ -99,8 +101,8 @@ def _history(job: Job) -> str:
     beyond = sum(trial.score is not None and not low <= trial.score <= high for trial in job.trials)
     cut = f" {beyond:,} far worse are drawn at the edge." if beyond else ""
     lead = (
-        "Each dot is a trial; the line is the best so far. Rings were stopped early: their scores are of fewer steps "
-        f"and do not count for the line. Crosses failed.{cut}"
+        "Each dot is a trial; the line is the best so far that may win. Rings were stopped early: their scores are of "
+        f"fewer steps and do not count for the line. Crosses failed.{cut}"
     )
     return _drawn("How it went", lead, drawn)
 
@@ -119,16 +121,17 @@ def _best(job: Job) -> str:
     head = ("", job.metric or "score", "spread", "trial", "time", "settings")
     shown = f'<div class="best">{table(head, rows)}</div>'
     title = f"The best {min(BEST_SHOWN, len(every))}" if len(every) > 1 else "The best"
-    return section(title, _about_best(job, winner is not None and winner.trial_id != every[0].trial_id), shown)
-
-
-def _about_best(job: Job, passed_over: bool) -> str:
     lead = "The spread is from the worst to the best step, such as a fold; where spreads overlap, the order is chance."
-    if job.bundle is not None:
-        lead = f"✓ became the model. {lead}"
-    if passed_over and job.job.spec.constraints.latency_ms is not None:
-        lead += " Those before it took longer for a row than constraints.latency_ms allows."
-    return lead
+    return section(title, f"✓ became the model. {lead}" if winner is not None else lead, shown)
+
+
+def _passed_over(job: Job) -> str:
+    found = [trial for trial in job.trials if trial.passed_over is not None]
+    if not found:
+        return ""
+    rows = [(number(trial.score), f"{trial.passed_over} ({_config(trial)})") for trial in found[:BEST_SHOWN]]
+    lead = "They scored better than the winner, and cannot win, because they break a constraint."
+    return section("Passed over", lead, table((job.metric or "score", "why, and its settings"), rows))
 
 
 def _importance(job: Job) -> str:
@@ -169,16 +172,16 @@ def _parallel(job: Job) -> str:
 def _cost(job: Job) -> str:
     if not job.trials:
         return ""
-    price, whole = price_of(job), sum(trial.seconds for trial in job.trials)
+    price = price_of(job)
     rows = []
     for status in ("completed", "pruned", "failed"):
         seconds = [trial.seconds for trial in job.trials if trial.status == status]
         if seconds:
             cost = "–" if price is None else f"{sum(seconds) * price:.4g}"
-            row = (status, f"{len(seconds):,}", _time(sum(seconds)), _share(sum(seconds), whole))
-            rows.append((*row, _time(sum(seconds) / len(seconds)), cost))
+            named, each = "stopped early" if status == "pruned" else status, _time(sum(seconds) / len(seconds))
+            rows.append((named, f"{len(seconds):,}", each, _time(sum(seconds)), cost))
     lead = "Time is what trials held a worker for; several run at once. Cost is that time at the price of the job."
-    shown = table(("came out", "trials", "time", "share", "each", "cost units"), rows)
+    shown = table(("", "trials", "each", "all", "cost units"), rows)
     return section("What it cost", lead, shown)
 
 

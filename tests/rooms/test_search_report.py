@@ -238,6 +238,27 @@ def test_page_marks_the_trial_that_became_the_model_even_below_the_ten_best() ->
     assert "13 ✓" in Page(report_html(found)).words
 
 
+def test_trial_that_breaks_a_constraint_is_shown_with_the_reason_and_is_not_the_best() -> None:
+    found = job(trial(0, 0.9, passed_over="answers one row in 5 ms"), trial(1, 0.5))
+    assert [t.trial_id for t in ranked(found)] == ["t1"]
+    assert best_so_far(found) == [(2, 0.5)]
+    assert "answers one row in 5 ms" in Page(report_html(found)).words
+    assert trials_table(found)["passed_over"].to_pylist() == ["answers one row in 5 ms", None]
+
+
+def test_further_figures_have_columns_of_their_own() -> None:
+    table = trials_table(job(trial(0, metrics={"f1": 0.4}), trial(1)))
+    assert table["metrics.f1"].to_pylist() == [0.4, None]
+
+
+def test_trial_that_held_several_cpus_costs_as_many() -> None:
+    bundle = TrainedBundle(model_key="income", artifact_uri="", validation_hash="", created_at="",
+                           cost=Cost(cost_units=3.0, cpu_seconds=30.0))  # fmt: skip
+    found = job(trial(0), bundle=bundle)
+    asked = JobSpec.model_validate(found.job.model_dump() | {"resources": {"cpus": 4}})
+    assert price_of(found.model_copy(update={"job": asked})) == pytest.approx(0.4)
+
+
 def test_settings_that_only_some_trials_have_are_drawn_where_they_are() -> None:
     trials = [trial(i, i / 20, config={"a": i} | ({"b": "x"} if i % 2 else {})) for i in range(20)]
     drawn = Page(report_html(job(*trials)))
