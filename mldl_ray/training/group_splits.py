@@ -35,7 +35,8 @@ def dealt(members: Positions, labels: Positions, folds: int, rng: np.random.Gene
     order = np.argsort(-np.linalg.norm(shares, axis=1) * rng.uniform(*_STIR, groups), kind="stable")
     held, fold_of = np.zeros((folds, counts.shape[1])), np.empty(groups, dtype=np.int64)
     for done, group in enumerate(order.tolist()):
-        must_fill = groups - done <= int((held.sum(axis=1) == 0).sum())
+        left = groups - done
+        must_fill = left <= folds and left <= int((held.sum(axis=1) == 0).sum())
         fold_of[group] = fold = _best(held, shares[group], must_fill=must_fill)
         held[fold] += shares[group]
     return fold_of[members]
