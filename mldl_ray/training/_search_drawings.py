@@ -14,7 +14,8 @@ from mldl_ray.training.importance import Share
 
 STYLE = """
 svg .stopped{fill:none;stroke:var(--soft);stroke-width:1.5}svg .cross{stroke:var(--orange);stroke-width:1.6}
-svg .path{fill:none;stroke:var(--blue);stroke-opacity:.16}svg .path.best{stroke:var(--orange);stroke-opacity:.95;
+svg .path{fill:none;stroke:var(--blue);stroke-opacity:.16}svg .path.few{stroke-opacity:.45}
+svg .path.best{stroke:var(--orange);stroke-opacity:.95;
 stroke-width:1.8}svg .chance{stroke:var(--ink);stroke-width:2}.beside svg{width:100%;max-width:30rem;margin-top:.4rem}
 .beside svg text{paint-order:stroke;stroke:var(--paper);stroke-width:3px;stroke-linejoin:round}
 .best td{white-space:nowrap}.best td:last-child{white-space:normal;min-width:17rem;overflow-wrap:anywhere}
@@ -26,6 +27,10 @@ _LEFT, _RIGHT, _TOP, _FOOT = 58, 10, 10, 36
 _PLOT = 220
 _ROW = 58
 _EDGE = 12.0
+FEW_LINES = 40
+"""Of so many lines each can be seen by itself, and is drawn stronger."""
+MANY_DOTS = 400
+"""Of more dots each is drawn smaller."""
 WORDS_SHOWN = 4
 """Values of a setting of words that are named under its axis; of more, their count."""
 
@@ -49,7 +54,7 @@ def history(trials: Sequence[TrialRecord], best: Sequence[tuple[int, float]], me
 
     parts = [_frame(low, high, count, metric, x)]
     for place, trial in enumerate(trials, start=1):
-        parts.append(_mark(trial, x(place), y(trial.score) if trial.score is not None else _TOP + _PLOT, place))
+        parts.append(_mark(trial, x(place), y(trial.score) if trial.score is not None else _TOP + _PLOT, place, count))
     corners = []
     for i, (place, score) in enumerate(best):
         corners += [(x(place), y(best[i - 1][1])), (x(place), y(score))] if i else [(x(place), y(score))]
@@ -111,7 +116,8 @@ def parallel(trials: Sequence[TrialRecord], best: set[str], axes: Sequence[str],
             if value is not None
         ]
         line = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-        parts.append(f'<polyline class="path{" best" if trial.trial_id in best else ""}" points="{line}"/>')
+        kind = " best" if trial.trial_id in best else " few" if len(trials) <= FEW_LINES else ""
+        parts.append(f'<polyline class="path{kind}" points="{line}"/>')
     parts += [scale.drawn(_height(row)) for row, scale in enumerate(scales)]
     return svg(len(scales) * _ROW + 6, "Each trial as a line through its settings to its score", "".join(parts))
 
@@ -177,11 +183,12 @@ def _figure(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) and abs(value) < 1e7 else f"{value:.3g}"
 
 
-def _mark(trial: TrialRecord, x: float, y: float, place: int) -> str:
+def _mark(trial: TrialRecord, x: float, y: float, place: int, count: int) -> str:
     said = f"<title>{text(f'trial {place}, {trial.status}: {number(trial.score)}')}</title>"
     if trial.status == "failed" or trial.score is None:
         return f'<path class="cross" d="M{x - 3:.1f} {y - 3:.1f}l6 6m0 -6l-6 6">{said}</path>'
-    kind, radius = ("point", 3) if trial.status == "completed" else ("stopped", 2.5)
+    kind, radius = ("point", 3.0) if trial.status == "completed" else ("stopped", 2.5)
+    radius = radius if count <= MANY_DOTS else radius / 2
     return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}">{said}</circle>'
 
 
@@ -193,7 +200,8 @@ def _frame(low: float, high: float, count: int, metric: str, x: Callable[[float]
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text class="soft" x="{_LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{written}</text>')
     for place in sorted({1, (count + 1) // 2, count}):
-        parts.append(f'<text class="soft" x="{x(place):.1f}" y="{foot + 15}" text-anchor="middle">{place:,}</text>')
+        anchor = "end" if place == count > 999 else "middle"
+        parts.append(f'<text class="soft" x="{x(place):.1f}" y="{foot + 15}" text-anchor="{anchor}">{place:,}</text>')
     middle = _TOP + _PLOT / 2
     parts.append(
         f'<text class="soft" x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{foot + 31}" text-anchor="middle">'
@@ -208,12 +216,12 @@ def ticks(low: float, high: float) -> list[tuple[float, str]]:
     """Give round figures between two ends, three to seven of them, as written.
 
     >>> [written for _, written in ticks(0.262, 0.7)]
-    ['0.30', '0.40', '0.50', '0.60', '0.70']
+    ['0.3', '0.4', '0.5', '0.6', '0.7']
     """
     rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(size * power for size in (1, 2, 5, 10) if size * power >= rough * 0.999)
-    digits = max(0, 1 - math.floor(math.log10(step)))
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [(place * step, _written(place * step, digits)) for place in range(first, last + 1)]
 
