@@ -107,6 +107,8 @@ def test_bad_jobs_are_refused_before_anything_is_written(jobs: Jobs, journal: Jo
         jobs.submit(wanted(breast_cancer, spec={"model_key": "m", "family": "oracle"}), by="ana")
     with pytest.raises(NotFound, match="nowhere"):
         jobs.submit(wanted(breast_cancer, data={"uri": "/nowhere.csv", "target": "y"}), by="ana")
+    with pytest.raises(Incompatible, match="no machine has that"):
+        jobs.submit(wanted(breast_cancer, resources={"cpus": 1000}), by="ana")
     with pytest.raises(Incompatible, match="data is missing"):
         jobs.submit(JobSpec.model_validate({"spec": {"model_key": "m", "family": "lr"}}), by="ana")
     assert journal.position() == before
@@ -141,7 +143,11 @@ def test_more_jobs_than_fit_wait_their_turn(jobs: Jobs, breast_cancer: Path) -> 
     first, second, third = (jobs.submit(long_search(breast_cancer), by="ana").job_id for _ in range(3))
     until(jobs, second, lambda job: job.status == "running")
     assert jobs.status(third).status == "queued"
+    urgent = jobs.submit(long_search(breast_cancer).model_copy(update={"priority": 1}), by="ana").job_id
     jobs.cancel(first, by="ana", reason="make room")
+    until(jobs, urgent, lambda job: job.status == "running" and job.began_at_s is not None)
+    assert jobs.status(third).status == "queued"
+    jobs.cancel(urgent, by="ana", reason="make room")
     until(jobs, third, lambda job: job.status == "running")
     for job_id in (second, third):
         jobs.cancel(job_id, by="ana", reason="seen enough")
