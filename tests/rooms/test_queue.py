@@ -173,3 +173,28 @@ def test_a_trial_that_fits_no_machine_is_told_so() -> None:
 def test_priorities_and_resources_have_bounds(parts: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         JobSpec.model_validate({"spec": {"model_key": "m", "family": "lr"}} | parts)
+
+
+@given(jobs, st.integers(0, 12), st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_a_queue_made_anew_from_the_records_goes_on_as_the_old_one_would(
+    waiting: list[Job], begun: int, chance: random.Random
+) -> None:
+    queue = queue_of(*waiting)
+    records = {job.job_id: job for job in waiting}
+    for _ in range(min(begun, len(waiting))):
+        job_id = str(queue.first(50))
+        queue.begun(job_id, 50)
+        ended = chance.random() < 0.5
+        records[job_id] = records[job_id].model_copy(
+            update={"began_at_s": 50.0, "status": "succeeded" if ended else "running"}
+        )
+        if ended:
+            queue.over(job_id)
+    again = Queue(RECENT_S)
+    for job in records.values():
+        (again.note if job.status == "succeeded" else again.add)(job)
+    running = [job_id for job_id, job in records.items() if job.status == "running"]
+    order = drained(again, now_s=60)
+    assert set(order[: len(running)]) == set(running)
+    assert order[len(running) :] == drained(queue, now_s=60)
