@@ -356,9 +356,9 @@ def _beginnings(job: Job) -> list[str]:
     lines = []
     for start in job.warm_started_from:
         came = next((score for config, score in scores if config == start.config), "not tried yet")
-        lines.append(
-            f"began with {start.config} from {start.job_id} ({start.model_key}, {start.distance:.2f} away): {came}"
-        )
+        others = f" and {len(start.with_jobs)} more" if start.with_jobs else ""
+        where = f"{start.job_id} ({start.model_key}, {start.distance:.2f} away){others}"
+        lines.append(f"began with {start.config} from {where}: {came}")
     return lines
 
 

@@ -8,10 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from actors.job_process import begin_warm
+from actors.job_record import JobRecord
 from contracts.errors import Incompatible
+from contracts.ports import Write
 from contracts.records import Job, Progress, TrialRecord, WarmStart
 from contracts.specs import Json
-from mldl_ray.clock import SystemClock
+from mldl_ray.clock import SettableClock, SystemClock
+from mldl_ray.journal import MemoryJournal
+from mldl_ray.journal.documents import write
 from mldl_ray.settings import Defaults
 from mldl_ray.terminal.training import _outcome
 from mldl_ray.training.job import read_job
@@ -20,6 +25,7 @@ from mldl_ray.training.proposals import WARM_SHARE
 from mldl_ray.training.rows import TrainingRows
 from mldl_ray.training.serial import SerialTrials
 
+META: Json = {"task": "classification", "rows": 100, "columns": 2, "classes": 2}
 WARM: list[Json] = [{"n_estimators": 60 + i, "learning_rate": 0.05, "max_depth": 3 + i % 6} for i in range(20)]
 
 
@@ -88,6 +94,49 @@ def test_a_whole_search_tries_what_won_elsewhere_first() -> None:
     outcome = SerialTrials(SystemClock()).search(problem, lambda _: None)
     assert [trial.config["C"] for trial in outcome.trials][1:3] == [0.02, 0.5]
     assert len(outcome.trials) == 6
+
+
+def started(plan: Plan, family: str = "lr") -> tuple[MemoryJournal, JobRecord]:
+    """Give a job that runs, where another one of the same family has left its experience."""
+    journal = MemoryJournal(SettableClock())
+    remembered = {"model_key": "churn", "family": family, "task": "classification", "meta": META, "config": {"C": 0.5}}
+    job = Job(job_id="job-2", status="running", job=plan.job)
+    journal.append(
+        [Write(kind="experience", key="job-1", expected_version=0, body=remembered), write("job", "job-2", 0, job)],
+        actor="ana",
+        reason="test",
+    )
+    return journal, JobRecord(journal, "job-2", "ana")
+
+
+def test_a_job_writes_down_what_it_begins_with_before_its_first_trial() -> None:
+    journal, record = started(plan := plan_of("lr"))
+    warm = begin_warm(journal, record, plan, META)
+    assert warm == record.read().warm_started_from
+    assert [(start.config, start.job_id, start.model_key, start.distance) for start in warm] == [
+        ({"C": 0.5}, "job-1", "churn", 0.0)
+    ]
+
+
+def test_a_job_that_is_taken_up_again_begins_the_same_whatever_was_learned_meanwhile() -> None:
+    journal, record = started(plan := plan_of("lr"))
+    before = begin_warm(journal, record, plan, META)
+    later = {"model_key": "x", "family": "lr", "task": "classification", "meta": META, "config": {"C": 3.0}}
+    journal.append([Write(kind="experience", key="job-3", expected_version=0, body=later)], actor="a", reason="later")
+    assert begin_warm(journal, record, plan, META) == before
+
+
+@pytest.mark.parametrize("hpo", [{"warm_start": False}, {"strategy": "grid"}])
+def test_a_job_that_begins_cold_writes_nothing(hpo: dict[str, Any]) -> None:
+    journal, record = started(plan := plan_of("lr", **hpo))
+    position = journal.position()
+    assert begin_warm(journal, record, plan, META) == ()
+    assert journal.position() == position
+
+
+def test_another_familys_experience_is_none() -> None:
+    journal, record = started(plan := plan_of("lr"), family="xgb")
+    assert begin_warm(journal, record, plan, META) == ()
 
 
 def test_a_job_shows_where_its_first_configurations_are_from_and_what_came_of_them() -> None:
