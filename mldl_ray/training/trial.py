@@ -36,9 +36,11 @@ def step(problem: Problem, config: Mapping[str, Any], number: int) -> dict[str, 
         raise
     except Exception as error:  # frameworks share no base class; whatever they raise is this trial's end
         reason = (str(error).strip().splitlines() or [""])[0][:300]
+        told = f"{problem.family} broke down: {type(error).__name__}: {reason}"
         limit = problem.resources.memory_bytes
-        told = f" (resources.memory_bytes is {limit})" if limit is not None and isinstance(error, MemoryError) else ""
-        raise Incompatible(f"{problem.family} broke down: {type(error).__name__}: {reason}{told}") from error
+        if limit is not None and (isinstance(error, MemoryError) or "alloc" in reason):  # C++ says std::bad_alloc
+            told += f" (resources.memory_bytes is {limit})"
+        raise Incompatible(told) from error
 
 
 def _step(problem: Problem, config: Mapping[str, Any], number: int) -> dict[str, float]:
