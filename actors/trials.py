@@ -181,6 +181,7 @@ class _Watcher(tune.Callback):
         self._ledger.failed(trial.trial_id, f"its process died: {_last_line(trial.get_error())}")
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.on_trial_start(iteration, trials, trial)  # as above
         self._ledger.died(trial.trial_id)
 
     def note(self, trial: Any, result: Json) -> bool:
