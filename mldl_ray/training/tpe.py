@@ -1,8 +1,8 @@
 """Our axes in Optuna's words: a tree-structured Parzen estimator proposes the configurations of a ``bayes`` search.
 
 Source:
-    Bergstra et al., Algorithms for Hyper-Parameter Optimization (NIPS 2011). Each axis is estimated from the trials
-    that have it, so an axis that is there only for some configurations learns from those.
+    Bergstra et al., Algorithms for Hyper-Parameter Optimization (NIPS 2011); axes together: Falkner, Klein & Hutter,
+    BOHB (ICML 2018). An axis that is there only for some configurations is estimated from the trials that have it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,13 @@ class Bayes:
     def __init__(self, problem: Problem) -> None:
         import optuna  # noqa: PLC0415  # slow to load, and only this strategy needs it
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # it warns of axes that are drawn one by one
         self._space, self._axes = problem.space, distributions(problem.space)
+        self._together = {
+            name: self._axes[name]
+            for name, axis in problem.space.items()
+            if axis.when is None and not self._axes[name].single()
+        }
         self._sign, self._seed, self._told = problem.sign, problem.seed, 0
         self._study = optuna.create_study(direction="maximize")
 
@@ -43,7 +48,7 @@ class Bayes:
             self._learn(record)
         self._told = len(records)
         seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
-        self._study.sampler = optuna.samplers.TPESampler(seed=seed)
+        self._study.sampler = _sampler(seed, self._together)
         asked = self._study.ask()
         config: Json = {}
         for name, axis in self._space.items():
@@ -61,6 +66,20 @@ class Bayes:
         self._study.add_trial(
             optuna.trial.create_trial(params=record.config, distributions=axes, value=self._sign * record.score)
         )
+
+
+def _sampler(seed: int, together: Mapping[str, Any]) -> Any:
+    """Make a sampler for one proposal; the axes that are always there are drawn together, the others one by one.
+
+    Optuna would find the axes that all trials have by going through all trials, at each proposal.
+    """
+    import optuna  # noqa: PLC0415  # as above
+
+    class Sampler(optuna.samplers.TPESampler):
+        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+            return dict(together)
+
+    return Sampler(seed=seed, multivariate=True, constant_liar=False)
 
 
 def distributions(space: Mapping[str, SearchDimension]) -> dict[str, Any]:

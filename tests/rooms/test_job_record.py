@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from actors.job_record import JobRecord
+from actors.job_record import JobRecord, LiveProgress
 from contracts.errors import Conflict, NotFound, Unavailable
 from contracts.ports import Receipt
-from contracts.records import Job
-from contracts.specs import JobSpec
+from contracts.records import Job, TrialRecord
+from contracts.specs import DataRef, JobSpec
 from mldl_ray.clock import SettableClock
 from mldl_ray.journal import MemoryJournal
 from mldl_ray.journal.documents import load, write
+from mldl_ray.settings import Defaults
+from mldl_ray.training.plan import Plan
+from mldl_ray.training.rows import TrainingRows
 
 SPEC = JobSpec.model_validate({"spec": {"model_key": "m", "family": "lr"}})
 
@@ -78,3 +82,23 @@ def test_an_ended_job_stays_as_it_ended(journal: LosesAnswers) -> None:
 def test_a_job_that_nobody_knows_is_not_found(journal: LosesAnswers) -> None:
     with pytest.raises(NotFound, match="job-2"):
         JobRecord(journal, "job-2", "ana").read()
+
+
+def test_a_job_that_breaks_down_keeps_its_trials_and_why_each_was_passed_over(journal: LosesAnswers) -> None:
+    table = pa.table({"a": list(range(60)), "y": [i % 2 for i in range(60)]})
+    rows = TrainingRows.of(table, DataRef(uri="x", target="y"), "classification")
+    problem = Plan.of(SPEC, rows, Defaults()).problem(started_s=0)
+    record = JobRecord(journal, "job-1", "ana")
+    trial = TrialRecord(trial_id="t0", config={"C": 1.0}, score=0.5, status="completed", seconds=2)
+
+    def broken() -> None:
+        with LiveProgress(record, 0.1) as live:
+            live.note(trial, problem)
+            live.note(trial.model_copy(update={"passed_over": "is too dear"}), problem)
+            raise Conflict("none keeps the constraints")
+
+    with pytest.raises(Conflict):
+        broken()
+    job = record.read()
+    assert [(kept.trial_id, kept.passed_over) for kept in job.trials] == [("t0", "is too dear")]
+    assert (job.cost_units, job.progress.best_score) == (0.2, None)
