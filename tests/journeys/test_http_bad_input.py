@@ -35,7 +35,7 @@ def serving(system: Settings, breast_cancer: Path) -> MLDLClient:
             "spec": SPEC,
             "data": {"uri": str(breast_cancer), "target": "target"},
             "hpo": {"strategy": "random", "max_trials": 1},
-            "cv": {"folds": 2},
+            "cv": {"folds": 2, "repeats": 2, "strategy": "stratified"},
         }
     )
     assert client.wait_job(job.job_id).status == "succeeded"
@@ -117,6 +117,8 @@ def test_data_that_one_cannot_learn_from_is_refused_before_anything_is_written(
         ({"hpo": {"metric": "beauty"}}, "beauty"),
         ({"hpo": {"search_space": {"C": {"kind": "float", "low": 2, "high": 1}}}}, "low"),
         ({"cv": {"folds": 1}}, "folds"),
+        ({"cv": {"repeats": 0}}, "repeats"),
+        ({"cv": {"gap": 3}}, "time_column"),
         ({"budget": {"cost_units": -1}}, "cost_units"),
         ({"data": {"uri": "x.csv"}}, "target"),
         ({"data": {}}, "exactly one"),
