@@ -17,8 +17,9 @@ BIN := .venv/bin
 demo: .venv/.ready  ## the whole lifecycle on real data; DEMO=--exit to stop afterwards
 	$(BIN)/mldl demo $(DEMO)
 
-test: .venv/.ready-dev  ## every test
-	$(BIN)/python -m pytest
+test: .venv/.ready-dev  ## every test: rules on all cores, then what needs a cluster
+	$(BIN)/python -m pytest -n logical --dist loadfile contracts mldl_ray tests/house tests/rooms tests/conformance
+	$(BIN)/python -m pytest tests/cluster tests/journeys
 
 check: .venv/.ready-dev  ## style, types, storeys, and that contracts and documents match the code
 	$(BIN)/ruff format --check .
