@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,8 +15,8 @@ from mldl_ray.training.rows import TrainingRows
 from mldl_ray.training.splits import folds, holdout, judges, strategy_of
 
 
-def rows(y: list[object], *, groups: list[object] | None = None, times: list[float] | None = None) -> TrainingRows:
-    task = "regression" if isinstance(y[0], float) else "classification"
+def rows(y: list[Any], *, groups: list[Any] | None = None, times: list[float] | None = None) -> TrainingRows:
+    task: Any = "regression" if isinstance(y[0], float) else "classification"
     return TrainingRows.of_arrays(
         np.arange(len(y), dtype=float)[:, None],
         y,
