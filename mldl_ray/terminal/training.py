@@ -188,7 +188,10 @@ def list_trials(
         terminal.show({"file": str(out), "trials": rows}, f"{rows} trials in {out}")
         return
     found = terminal.client.trials(job_id, status=status, sort=sort, after=after, limit=limit)
-    cells = [(t.trial_id, t.status, _number(t.score), f"{t.seconds:.2f}", t.error or t.config) for t in found]
+    cells = [
+        (t.trial_id, t.status, _number(t.score), f"{t.seconds:.2f}", t.error or t.passed_over or t.config)
+        for t in found
+    ]
     terminal.show(found, table("trial status score seconds settings", cells))
 
 
