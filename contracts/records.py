@@ -287,10 +287,7 @@ class WarmStart(Words):
     """A configuration that a search began with because it did well elsewhere, and where that was."""
 
     config: Json = Field(description="As it was tried here: on this search's axes.")
-    job_id: str = Field(description="The job that it was found by; the nearest of them.")
-    with_jobs: tuple[str, ...] = Field(
-        default=(), description="The others, where it is the middle of what did best in several jobs."
-    )
+    job_id: str = Field(description="The job that it was found by.")
     model_key: str
     distance: float = Field(description="How unlike the data are; 0: the same meta-features, 1: ten times the rows.")
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from statistics import median_low
-from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,8 +33,6 @@ UNKNOWN = 0.25
 """How far apart two data sets count in a figure that is known of one of them only."""
 KEPT = 3
 """Configurations of a job that are kept, the best ones."""
-MIDDLES = (3, 7)
-"""Of how many nearest jobs the middle of the best is tried, where there are as many."""
 
 
 def meta_of(table: pa.Table, y: Iterable[object], task: Task) -> Json:
@@ -98,11 +94,9 @@ def experience(journal: Journal, model_key: str | None = None, limit: int = 100)
 
 
 def warm_starts(journal: Journal, meta: Json, family: str, limit: int = 50) -> list[WarmStart]:
-    """Give the settings that did best on the most similar data, and first the middle of them.
+    """Give the settings that did best on the most similar data: the winners, nearest first, then the second best.
 
-    One job's winner owes much to chance: to its folds, and to what its search happened to draw. The middle of what did
-    best in several jobs keeps what they agree on. So these come first, of the few nearest jobs and of more; then the
-    winners, nearest first, then the second best, then the third. Each is given once, from where it was nearest.
+    Each is given once, from where it was nearest.
 
     Args:
         journal: Where the experience is.
@@ -111,68 +105,18 @@ def warm_starts(journal: Journal, meta: Json, family: str, limit: int = 50) -> l
         limit: How many at most.
     """
     mine = [
-        Known(distance(meta, document.body["meta"]), document.key, document.body)
+        (distance(meta, document.body["meta"]), document)
         for document in _newest(scan_all(journal, KIND))
         if document.body and document.body["family"] == family and document.body["task"] == meta.get("task")
     ]
-    nearest = sorted(mine, key=lambda known: known.distance)
-    offered = [_middle_of(nearest[:several]) for several in MIDDLES if several <= len(nearest)]
-    offered += [known.start(place) for place in range(KEPT) for known in nearest]
     found: list[WarmStart] = []
-    for start in offered:
-        if start is not None and all(start.config != other.config for other in found):
-            found.append(start)
+    for place in range(KEPT):
+        for far, document in sorted(mine, key=lambda pair: pair[0]):
+            config = _nth(document.body or {}, place)
+            if config and all(config != known.config for known in found):
+                key = (document.body or {})["model_key"]
+                found.append(WarmStart(config=config, job_id=document.key, model_key=key, distance=far))
     return found[:limit]
-
-
-class Known(NamedTuple):
-    """One job's experience, and how unlike its data are."""
-
-    distance: float
-    job_id: str
-    body: Json
-
-    @property
-    def best(self) -> list[Json]:
-        """Give the settings that are kept, the winner's first; an old experience has these only."""
-        return [entry["config"] for entry in self.body.get("best") or [{"config": self.body["config"]}]]
-
-    def start(self, place: int) -> WarmStart | None:
-        """Give the settings at a place, if there are any."""
-        if place >= len(self.best) or not self.best[place]:
-            return None
-        key = self.body["model_key"]
-        return WarmStart(config=self.best[place], job_id=self.job_id, model_key=key, distance=self.distance)
-
-
-def _middle_of(several: Sequence[Known]) -> WarmStart | None:
-    config = middle([config for known in several for config in known.best])
-    first, others = several[0], tuple(known.job_id for known in several[1:])
-    if not config:
-        return None
-    key = first.body["model_key"]
-    return WarmStart(config=config, job_id=first.job_id, with_jobs=others, model_key=key, distance=first.distance)
-
-
-def middle(configs: Sequence[Json]) -> Json:
-    """Give each setting's middle: the lower median of numbers, else the most frequent value.
-
-    A median is the same on any scale, so nobody needs to say which settings are logarithmic.
-
-    >>> middle([{"depth": 3, "grow": "leaf"}, {"depth": 4, "grow": "level"}, {"depth": 9, "grow": "leaf"}])
-    {'depth': 4, 'grow': 'leaf'}
-    """
-    values: dict[str, list[Any]] = {}
-    for config in configs:
-        for name, value in config.items():
-            values.setdefault(name, []).append(value)
-    return {name: _middle(of) for name, of in values.items()}
-
-
-def _middle(values: Sequence[Any]) -> Any:
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        return median_low(values)
-    return max(values, key=values.count)
 
 
 def distance(one: Json, other: Json) -> float:
@@ -201,6 +145,12 @@ def _best(job: Job, bundle: TrainedBundle) -> list[Json]:
         if all(config != known["config"] for known in best):
             best.append({"config": config, "score": score})
     return best[:KEPT]
+
+
+def _nth(body: Json, place: int) -> Json | None:
+    """Give the settings at a place of an experience; an old one kept its winner only."""
+    best = body.get("best") or [{"config": body["config"]}]
+    return best[place]["config"] if place < len(best) else None
 
 
 def _classes(y: Iterable[object]) -> Json:

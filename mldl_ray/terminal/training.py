@@ -359,8 +359,7 @@ def _beginnings(job: Job) -> list[str]:
     lines = []
     for start in job.warm_started_from:
         came = next((score for config, score in scores if config == start.config), "not tried yet")
-        others = f" and {len(start.with_jobs)} more" if start.with_jobs else ""
-        where = f"{start.job_id} ({start.model_key}, {start.distance:.2f} away){others}"
+        where = f"{start.job_id} ({start.model_key}, {start.distance:.2f} away)"
         lines.append(f"began with {start.config} from {where}: {came}")
     return lines
 

@@ -80,22 +80,6 @@ def test_the_winners_of_all_data_come_before_anyones_second_best(journal: Memory
     assert found == [("job-1", 3), ("job-2", 9), ("job-1", 4), ("job-1", 8)]
 
 
-def test_the_middle_of_what_did_best_in_the_nearest_jobs_comes_first_and_names_them_all(journal: MemoryJournal) -> None:
-    for number, (depth, rate) in enumerate([(3, 0.3), (4, 0.02), (9, 0.1), (8, 0.2)]):
-        meta = SMALL | {"rows": 500 * 10**number}
-        learn(journal, f"job-{number}", meta, {"max_depth": depth, "learning_rate": rate})
-    first, *others = warm_starts(journal, SMALL, "xgb")
-    assert first.config == {"max_depth": 4, "learning_rate": 0.1}
-    assert (first.job_id, first.with_jobs) == ("job-0", ("job-1", "job-2"))
-    assert [(start.job_id, start.with_jobs) for start in others] == [(f"job-{number}", ()) for number in range(4)]
-
-
-def test_two_jobs_have_no_middle(journal: MemoryJournal) -> None:
-    learn(journal, "job-0", SMALL, {"max_depth": 3})
-    learn(journal, "job-1", LARGE, {"max_depth": 9})
-    assert all(start.with_jobs == () for start in warm_starts(journal, SMALL, "xgb"))
-
-
 def test_the_best_of_an_error_are_the_lowest(journal: MemoryJournal) -> None:
     tried = tuple(trial(f"t{depth}", {"max_depth": depth}, depth / 10) for depth in (6, 5, 3, 4))
     learn(journal, "job-1", SMALL, {"max_depth": 3}, trials=tried, metric="logloss")
