@@ -20,10 +20,11 @@ from actors.job_process import JobProcess, fail, scratch
 from actors.job_record import KIND, LIVE, JobRecord
 from actors.judging import Judge
 from contracts.errors import Conflict, Incompatible, MldlError
+from contracts.evaluations import Evaluation
 from contracts.events import Fact
 from contracts.http import ExplainAnswer, SampleAnswer
 from contracts.ports import Blobs, Clock, Journal, Once
-from contracts.records import Evaluation, Job, Progress
+from contracts.records import Job, Progress
 from contracts.specs import DataRef, JobSpec
 from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import first_answer, scan_all, write

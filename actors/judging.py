@@ -8,10 +8,11 @@ from typing import Any, cast
 from actors.job_process import rows_of
 from actors.models import load_model, stable_of, stable_version
 from contracts.errors import Incompatible, NotFound, Refused
+from contracts.evaluations import AgainstStable, Evaluation
 from contracts.events import Fact
 from contracts.http import ExplainAnswer, SampleAnswer
 from contracts.ports import Blobs, Clock, Journal, Once, Write
-from contracts.records import AgainstStable, Dataset, Evaluation, Job, TrainedBundle
+from contracts.records import Dataset, Job, TrainedBundle
 from contracts.specs import DataRef, JobSpec
 from mldl_ray.adapters.base import BaseModelAdapter
 from mldl_ray.adapters.encoder import table_of

@@ -13,9 +13,10 @@ from itertools import islice
 from typing import Literal, TypeVar, get_args
 
 from contracts.errors import Broken, Conflict, Forbidden, Incompatible, MldlError, NotFound
+from contracts.evaluations import Evaluation
 from contracts.events import Fact
 from contracts.ports import Blobs, Clock, Journal, Once, Receipt, Write
-from contracts.records import Approval, Compliance, Evaluation, Job, Policy, TrainedBundle, VersionView
+from contracts.records import Approval, Compliance, Job, Policy, TrainedBundle, VersionView
 from contracts.specs import Json
 from mldl_ray.blobs.artifact import artifact_files, read_manifest
 from mldl_ray.bridges.governance import (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from contracts.errors import Incompatible, NotFound, Unavailable
+from contracts.evaluations import Evaluation
 from contracts.http import (
     ApproveRequest,
     DeploymentAccepted,
@@ -29,17 +30,7 @@ from contracts.http import (
     SampleRequest,
     Why,
 )
-from contracts.records import (
-    Approval,
-    Evaluation,
-    Job,
-    Policy,
-    RestorePlan,
-    Snapshot,
-    TrainedBundle,
-    TrialRecord,
-    VersionView,
-)
+from contracts.records import Approval, Job, Policy, RestorePlan, Snapshot, TrainedBundle, TrialRecord, VersionView
 from contracts.rollouts import LIVE_STATES
 from contracts.specs import DataRef, DeploymentSpec, JobSpec, Json
 from mldl_ray.operations import Operations

@@ -11,7 +11,8 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from contracts.records import Alert, Compliance, Evaluation, Interval, Policy, TrainedBundle
+from contracts.evaluations import Evaluation, Interval
+from contracts.records import Alert, Compliance, Policy, TrainedBundle
 from contracts.rollouts import Deployment
 from contracts.specs import Words
 from mldl_ray.evaluation.metrics import METRICS

@@ -11,8 +11,9 @@ from typing import Literal
 
 from contracts.access import PERMITTED
 from contracts.errors import Incompatible
+from contracts.evaluations import AgainstStable, Evaluation
 from contracts.ports import Clock, Journal
-from contracts.records import AgainstStable, Approval, Compliance, Evaluation, Policy, TrainedBundle
+from contracts.records import Approval, Compliance, Policy, TrainedBundle
 from contracts.rollouts import Endpoint
 from mldl_ray.evaluation.gate import gate
 from mldl_ray.evaluation.metrics import METRICS

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from contracts.evaluations import Evaluation
 from contracts.ports import Clock, Journal
-from contracts.records import Alert, Evaluation, TrainedBundle
+from contracts.records import Alert, TrainedBundle
 from contracts.rollouts import Deployment
 from contracts.specs import Json
 from mldl_ray.bridges._specialists import SPECIALISTS, Case, Vote

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import betaincinv
 
-from contracts.records import Interval
+from contracts.evaluations import Interval
 
 Doubles = npt.NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 
-from contracts.records import Interval
+from contracts.evaluations import Interval
 
 WIDTH = 340
 _LONGEST = 40  # letters of a name above its mark; the whole name is in its tooltip

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from contracts.records import Interval
+from contracts.evaluations import Interval
 from mldl_ray.evaluation._intervals import effective_rows, of_mean, of_share
 from mldl_ray.evaluation._rows import Rows
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from contracts.errors import Incompatible
-from contracts.records import Interval
+from contracts.evaluations import Interval
 from mldl_ray.adapters import target
 from mldl_ray.adapters.table import to_table
 from mldl_ray.evaluation._bootstrap import Resamples

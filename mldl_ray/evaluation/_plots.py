@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from contracts.records import Curve, Interval, ReliabilityBin
+from contracts.evaluations import Curve, Interval, ReliabilityBin
 from mldl_ray.evaluation._drawings import WIDTH, number, short, svg, text
 
 _LEFT, _TOP, _FOOT, _RIGHT = 46, 10, 40, 12

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from contracts.records import Calibration, CalibrationErrors, ReliabilityBin
+from contracts.evaluations import Calibration, CalibrationErrors, ReliabilityBin
 from mldl_ray.adapters.links import probabilities
 from mldl_ray.evaluation._bootstrap import Resamples
 from mldl_ray.evaluation._judged import Found, Judged

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from contracts.records import Evaluation, TrainedBundle
+from contracts.evaluations import Evaluation
+from contracts.records import TrainedBundle
 from mldl_ray.evaluation._drawings import number
 
 FEW_ROWS = 300

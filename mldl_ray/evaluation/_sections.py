@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from contracts.records import Calibration, Evaluation, TrainedBundle
+from contracts.evaluations import Calibration, Evaluation
+from contracts.records import TrainedBundle
 from mldl_ray.evaluation import _drawings, _plots
 from mldl_ray.evaluation._drawings import number, text
 from mldl_ray.evaluation._markup import beside, facts, figures, paragraph, section, table

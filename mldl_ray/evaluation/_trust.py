@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contracts.records import Adversarial, Evaluation, Fairness
+from contracts.evaluations import Adversarial, Evaluation, Fairness
 from mldl_ray.evaluation import _drawings, _plots
 from mldl_ray.evaluation._drawings import number, text
 from mldl_ray.evaluation._markup import beside, figures, paragraph, section, table

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.errors import Broken
-from contracts.records import Adversarial
+from contracts.evaluations import Adversarial
 from mldl_ray.adapters.table import to_table
 from mldl_ray.evaluation import _attacks
 from mldl_ray.evaluation._intervals import effective_rows, of_mean, of_share

@@ -8,7 +8,8 @@ Source: Mitchell et al., *Model Cards for Model Reporting* (FAT* 2019), for what
 
 from __future__ import annotations
 
-from contracts.records import Evaluation, TrainedBundle
+from contracts.evaluations import Evaluation
+from contracts.records import TrainedBundle
 from contracts.specs import Json
 from mldl_ray.evaluation import _sections, _trust
 from mldl_ray.evaluation._drawings import number, text

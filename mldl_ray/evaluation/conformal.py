@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.errors import Incompatible
-from contracts.records import Interval, PredictionInterval
+from contracts.evaluations import Interval, PredictionInterval
 from mldl_ray.evaluation._bootstrap import Resamples
 from mldl_ray.evaluation._rows import Rows, rows_of
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from contracts.errors import Incompatible
-from contracts.records import AgainstStable, Evaluation, Fairness, Picture, PredictionInterval, Robustness
+from contracts.evaluations import AgainstStable, Evaluation, Fairness, Picture, PredictionInterval, Robustness
 from mldl_ray.evaluation._bootstrap import Resamples
 from mldl_ray.evaluation._judged import Found, Judged
 from mldl_ray.evaluation._reliability import calibration_of

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from contracts.records import Fairness, Interval
+from contracts.evaluations import Fairness, Interval
 from mldl_ray.adapters import target
 from mldl_ray.evaluation._groups import class_differences, mean_intervals, share_intervals, target_unit
 from mldl_ray.evaluation._rows import Rows

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from contracts.records import Evaluation, Interval, Policy
+from contracts.evaluations import Evaluation, Interval
+from contracts.records import Policy
 from mldl_ray.evaluation.metrics import METRICS
 
 
@@ -23,7 +24,7 @@ def gate(evaluation: Evaluation, policy: Policy, *, stable: str | None = None) -
         stable: The version that serves now, when it is another one: the comparison must be with it. Where nothing
             serves there is nothing to compare with, and ``stable_margin`` asks for nothing.
 
-    >>> from contracts.records import Interval
+    >>> from contracts.evaluations import Evaluation, Interval
     >>> sure = {"f1": Interval(value=0.82, low=0.79, high=0.85)}
     >>> measured = Evaluation(model_key="m", rows=500, metrics={"f1": 0.82}, intervals=sure)
     >>> gate(measured, Policy(metric_bounds={"f1": 0.75}))

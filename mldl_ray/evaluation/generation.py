@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from contracts.errors import Incompatible
-from contracts.records import Evaluation, Interval
+from contracts.evaluations import Evaluation, Interval
 from mldl_ray.adapters.table import to_table
 from mldl_ray.evaluation._bootstrap import Resamples
 from mldl_ray.evaluation._rows import Rows

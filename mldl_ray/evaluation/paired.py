@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from contracts.errors import Incompatible
-from contracts.records import AgainstStable
+from contracts.evaluations import AgainstStable
 from mldl_ray.adapters.table import to_table
 from mldl_ray.evaluation._bootstrap import LEVEL, Doubles, Resamples, unseen
 from mldl_ray.evaluation._judged import drawn, resamples_of

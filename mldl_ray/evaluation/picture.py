@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from contracts.errors import Refused
-from contracts.records import Curve, Picture
+from contracts.evaluations import Curve, Picture
 from mldl_ray.evaluation._rows import Rows
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from contracts.records import Evaluation
+from contracts.evaluations import Evaluation
 from mldl_ray.evaluation._bootstrap import Resamples
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from contracts.records import Robustness
+from contracts.evaluations import Robustness
 from mldl_ray.adapters.schema import plain
 from mldl_ray.adapters.table import numbers, to_table
 from mldl_ray.evaluation import _figures

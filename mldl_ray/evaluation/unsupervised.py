@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.errors import Incompatible
-from contracts.records import Evaluation, Interval
+from contracts.evaluations import Evaluation, Interval
 from mldl_ray.adapters import target
 from mldl_ray.adapters.table import to_table
 from mldl_ray.evaluation._bootstrap import Resamples

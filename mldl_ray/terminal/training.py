@@ -11,7 +11,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from contracts.errors import Incompatible
-from contracts.records import Evaluation, Job
+from contracts.evaluations import Evaluation
+from contracts.records import Job
 from contracts.specs import Json
 from mldl_ray.terminal.verb import Terminal, Why, group, read_json, remote, table
 

@@ -16,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from contracts.errors import Incompatible, Refused
+from contracts.evaluations import Evaluation
 from contracts.ports import Blobs, SearchOutcome
-from contracts.records import Cost, Evaluation, Lineage, ServingForm, TrainedBundle, TrialRecord
+from contracts.records import Cost, Lineage, ServingForm, TrainedBundle, TrialRecord
 from contracts.specs import Json
 from contracts.telemetry import FEATURE
 from mldl_ray.adapters.base import BaseModelAdapter

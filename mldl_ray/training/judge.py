@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from contracts.records import Evaluation, PredictionInterval
+from contracts.evaluations import Evaluation, PredictionInterval
 from mldl_ray.adapters.base import UNSUPERVISED, BaseModelAdapter
 from mldl_ray.evaluation import Stable, evaluate
 from mldl_ray.evaluation.generation import Generator, evaluate_generated

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
-from contracts.records import Evaluation, PredictionInterval
+from contracts.evaluations import Evaluation, PredictionInterval
 from contracts.specs import JobSpec, Json
 from mldl_ray.adapters.base import BaseModelAdapter
 from mldl_ray.adapters.encoder import Encoder

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from contracts.errors import Incompatible
-from contracts.records import Evaluation, TrialRecord
+from contracts.evaluations import Evaluation
+from contracts.records import TrialRecord
 from contracts.specs import JobSpec, Json
 from mldl_ray.adapters import adapter_class
 from mldl_ray.adapters.base import BaseModelAdapter

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, Response
 
+from contracts.evaluations import Evaluation
 from contracts.http import EvaluateRequest, JobAccepted, Why
-from contracts.records import Evaluation, Job, TrialRecord
+from contracts.records import Job, TrialRecord
 from contracts.specs import JobSpec
 from serve.access import Reader, Trainer
 from serve.calls import ActorsOf, OnceOf, StrictRoute

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from contracts.errors import Broken, Incompatible
-from contracts.records import CalibrationErrors
+from contracts.evaluations import CalibrationErrors
 from mldl_ray.evaluation._bootstrap import Resamples
 from mldl_ray.evaluation._reliability import FOUR, _four, errors_of
 from mldl_ray.evaluation.calibration import Calibrator, Method

@@ -11,22 +11,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from contracts.records import (
+from contracts.evaluations import (
     Adversarial,
     AgainstStable,
     Calibration,
-    Cost,
     Curve,
     Evaluation,
     Fairness,
     Interval,
-    Lineage,
     Picture,
     ReliabilityBin,
     Robustness,
-    ServingForm,
-    TrainedBundle,
 )
+from contracts.records import Cost, Lineage, ServingForm, TrainedBundle
 from mldl_ray.adapters import create_adapter
 from mldl_ray.evaluation import card_html, card_json, evaluate
 

@@ -15,7 +15,7 @@ import pytest
 from sklearn import metrics as reference
 
 from contracts.errors import Incompatible
-from contracts.records import Evaluation
+from contracts.evaluations import Evaluation
 from mldl_ray.adapters import BaseModelAdapter, create_adapter
 from mldl_ray.evaluation import Calibrator, Stable, against_stable, evaluate, noise_robustness, score
 from mldl_ray.evaluation._reliability import FOUR

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from contracts.errors import Incompatible
-from contracts.records import AgainstStable, Evaluation, Interval, Policy
+from contracts.evaluations import AgainstStable, Evaluation, Interval
+from contracts.records import Policy
 from mldl_ray.adapters import create_adapter
 from mldl_ray.evaluation import against_stable, gate, score
 from mldl_ray.evaluation.paired import compare_with_stable

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from contracts.errors import Incompatible
+from contracts.evaluations import AgainstStable, Calibration, Evaluation, Interval
 from contracts.ports import Write
-from contracts.records import AgainstStable, Approval, Calibration, Evaluation, Interval, Lineage, Policy, TrainedBundle
+from contracts.records import Approval, Lineage, Policy, TrainedBundle
 from contracts.rollouts import Endpoint
 from contracts.specs import Words
 from mldl_ray.bridges.governance import EmbeddedGovernance, check_policy

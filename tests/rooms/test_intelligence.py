@@ -5,18 +5,9 @@ from __future__ import annotations
 import pytest
 
 from contracts.errors import NotFound
+from contracts.evaluations import Calibration, Evaluation, Fairness, Interval, Robustness
 from contracts.ports import Write
-from contracts.records import (
-    Calibration,
-    Cost,
-    Evaluation,
-    Fairness,
-    Interval,
-    Policy,
-    Robustness,
-    ServingForm,
-    TrainedBundle,
-)
+from contracts.records import Cost, Policy, ServingForm, TrainedBundle
 from contracts.rollouts import Deployment
 from contracts.specs import Constraints, DeploymentSpec, Json, ModelSpec
 from mldl_ray.bridges.intelligence import EmbeddedIntelligence

@@ -16,8 +16,9 @@ import pytest
 
 from actors.monitor import Monitor
 from contracts.errors import Incompatible, TooLarge, Unavailable
+from contracts.evaluations import Fairness
 from contracts.ports import Receipt, Write
-from contracts.records import Fairness, TrainedBundle
+from contracts.records import TrainedBundle
 from contracts.rollouts import Deployment
 from contracts.specs import DeploymentSpec
 from mldl_ray.blobs import MemoryBlobs

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from contracts.errors import Incompatible
-from contracts.records import PredictionInterval
+from contracts.evaluations import PredictionInterval
 from mldl_ray.adapters import create_adapter
 from mldl_ray.evaluation import evaluate, prediction_interval
 from mldl_ray.evaluation._bootstrap import Resamples

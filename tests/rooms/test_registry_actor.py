@@ -13,9 +13,10 @@ import pytest
 
 from actors.registry import Registry
 from contracts.errors import Broken, Conflict, Incompatible, NotFound
+from contracts.evaluations import Evaluation
 from contracts.events import Fact
 from contracts.ports import Once, Receipt, Write
-from contracts.records import Evaluation, Job, Lineage, Policy, Progress, TrainedBundle
+from contracts.records import Job, Lineage, Policy, Progress, TrainedBundle
 from contracts.rollouts import Endpoint
 from contracts.specs import JobSpec, ModelSpec
 from mldl_ray.adapters.schema import InputSchema

@@ -19,7 +19,8 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, silhouette_score
 
 from contracts.errors import Broken, Incompatible
-from contracts.records import Evaluation, Policy
+from contracts.evaluations import Evaluation
+from contracts.records import Policy
 from mldl_ray.adapters import create_adapter, load_adapter
 from mldl_ray.adapters._components import PCAAdapter
 from mldl_ray.adapters._nearest import DBSCANAdapter
