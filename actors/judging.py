@@ -184,7 +184,7 @@ class Judge:
         job = self._job(str(job_id))
         if job.bundle is None:
             raise Refused(f"job {job_id} is {job.status} and has no model to judge", {"status": job.status})
-        return job.bundle
+        return job.bundle.model_copy(update={"version": job.registered_version})
 
     def _job(self, job_id: str) -> Job:
         job, _ = load(self._journal, "job", job_id, Job)

@@ -109,6 +109,7 @@ class AdapterConformance:
     family: ClassVar[type[BaseModelAdapter]]
     hyperparams: ClassVar[dict[str, Any]] = {}
     tolerance: ClassVar[float] = 1e-9
+    _learned: ClassVar[list[tuple[BaseModelAdapter, pa.Table]]]
 
     def make(self, task: Task, **hyperparams: Any) -> BaseModelAdapter:
         """Make an unfitted adapter."""
@@ -127,8 +128,15 @@ class AdapterConformance:
         if "classification" in capabilities.tasks and capabilities.multiclass:
             yield self.make("classification").fit(table, answers(table, "classification", 3)), table
 
+    def learned(self) -> list[tuple[BaseModelAdapter, pa.Table]]:
+        """Give what ``fitted`` makes, fitted once for all tests of a class: they read it and never change it."""
+        own = type(self)
+        if "_learned" not in vars(own):
+            own._learned = list(self.fitted())
+        return own._learned
+
     def test_it_learns_something(self) -> None:
-        for adapter, table in self.fitted():
+        for adapter, table in self.learned():
             if adapter.task in UNSUPERVISED:
                 self.learns_groups(adapter.task)
                 continue
@@ -157,7 +165,7 @@ class AdapterConformance:
     def test_a_new_process_loads_it_and_predicts_the_same(self) -> None:
         with tempfile.TemporaryDirectory() as root:
             expected = {}
-            for number, (adapter, table) in enumerate(self.fitted()):
+            for number, (adapter, table) in enumerate(self.learned()):
                 folder = f"{root}/{number}"
                 adapter.save(folder)
                 pq.write_table(table, f"{folder}/rows.parquet")
@@ -169,7 +177,7 @@ class AdapterConformance:
                 assert np.array_equal(np.load(f"{folder}/scores.npy"), said)
 
     def test_what_was_saved_is_known_again(self) -> None:
-        for adapter, _ in self.fitted():
+        for adapter, _ in self.learned():
             with tempfile.TemporaryDirectory() as folder:
                 adapter.save(folder)
                 again = self.family.load(folder)
@@ -177,7 +185,7 @@ class AdapterConformance:
                 assert getattr(again, name) == getattr(adapter, name), name
 
     def test_row_order_and_batch_size_do_not_matter(self) -> None:
-        for adapter, table in self.fitted():
+        for adapter, table in self.learned():
             whole = scores(adapter, table)
             order = np.random.default_rng(3).permutation(table.num_rows)
             assert close(scores(adapter, table.take(order)), whole[order], self.tolerance)
@@ -185,16 +193,16 @@ class AdapterConformance:
             assert close(alone, whole[:20], self.tolerance)
 
     def test_column_order_does_not_matter(self) -> None:
-        for adapter, table in self.fitted():
+        for adapter, table in self.learned():
             turned = table.select(table.column_names[::-1])
             assert np.array_equal(scores(adapter, turned), scores(adapter, table))
 
     def test_pandas_and_arrow_give_the_same(self) -> None:
-        for adapter, table in self.fitted():
+        for adapter, table in self.learned():
             assert np.array_equal(scores(adapter, table.to_pandas()), scores(adapter, table))
 
     def test_probabilities_are_probabilities(self) -> None:
-        for adapter, table in self.fitted():
+        for adapter, table in self.learned():
             if adapter.task == "classification":
                 proba = adapter.predict_proba(table)
                 assert proba.shape == (table.num_rows, len(adapter.classes))
@@ -202,7 +210,7 @@ class AdapterConformance:
                 assert np.allclose(proba.sum(axis=1), 1)
 
     def test_missing_unseen_and_extreme_values_are_answered(self) -> None:
-        for adapter, table in self.fitted():
+        for adapter, table in self.learned():
             nothing = pa.table({name: pa.nulls(1) for name in table.column_names})
             assert np.isfinite(scores(adapter, nothing)).all()
             odd = table.slice(0, 3).set_column(0, "length", pa.array([1e300, -1e300, -0.0]))
@@ -210,18 +218,18 @@ class AdapterConformance:
             assert np.isfinite(scores(adapter, odd)).all()
 
     def test_a_missing_or_unknown_column_is_refused_by_name(self) -> None:
-        for adapter, table in self.fitted():
+        for adapter, table in self.learned():
             assert "'length' is missing" in refusal(adapter.predict, table.drop_columns(["length"]))
             extra = table.append_column("lenght", table["length"])
             assert "'lenght' is unknown" in refusal(adapter.predict, extra)
 
     def test_a_column_of_another_kind_is_refused_by_name(self) -> None:
-        for adapter, table in self.fitted():
+        for adapter, table in self.learned():
             wrong = table.set_column(0, "length", pa.array(["long"] * table.num_rows))
             assert "'length'" in refusal(adapter.predict, wrong)
 
     def test_an_infinite_value_is_refused_with_its_row(self) -> None:
-        for adapter, table in self.fitted():
+        for adapter, table in self.learned():
             wrong = table.slice(0, 2).set_column(0, "length", pa.array([1.0, float("inf")]))
             assert "row 1" in refusal(adapter.predict, wrong)
 
@@ -243,7 +251,7 @@ class AdapterConformance:
         wider = table.append_column("void", pa.nulls(table.num_rows)).append_column(
             "blank", pa.array([None] * table.num_rows, pa.string())
         )
-        for adapter, _ in self.fitted():
+        for adapter, _ in self.learned():
             target = answers(table, adapter.task, max(2, len(adapter.classes)))
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
@@ -271,18 +279,18 @@ class AdapterConformance:
                 self.make(min(self.family.capabilities.tasks), **{name: value})
 
     def test_the_same_seed_learns_the_same_model(self) -> None:
-        for (first, table), (second, _) in zip(self.fitted(), self.fitted(), strict=True):
+        for (first, table), (second, _) in zip(self.learned(), self.fitted(), strict=True):
             assert np.array_equal(scores(first, table), scores(second, table))
 
     def test_two_identical_fits_save_identical_bytes(self) -> None:
-        for (first, _), (second, _) in zip(self.fitted(), self.fitted(), strict=True):
+        for (first, _), (second, _) in zip(self.learned(), self.fitted(), strict=True):
             with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
                 first.save(one)
                 second.save(other)
                 assert contents(one) == contents(other)
 
     def test_a_shared_encoder_and_its_matrix_give_the_same_model(self) -> None:
-        for adapter, table in self.fitted():
+        for adapter, table in self.learned():
             matrix = adapter.encoder.transform(table)
             target = answers(table, adapter.task, max(2, len(adapter.classes)))
             for _ in range(2):
@@ -304,14 +312,14 @@ class AdapterConformance:
         assert "negative" in refusal(lambda: self.make(task).fit(table, target, sample_weight=-weights))
 
     def test_attributions_add_up_to_the_raw_scores(self) -> None:
-        for adapter, table in self.fitted():
+        for adapter, table in self.learned():
             explained = adapter.explain(table)
             assert explained.columns == tuple(table.column_names)
             raw = adapter.raw_matrix(adapter.encoder.transform(table))
             assert close(explained.base + explained.values.sum(axis=1), raw, 1e-4)
 
     def test_many_threads_get_the_same_answers(self) -> None:
-        for adapter, table in self.fitted():
+        for adapter, table in self.learned():
             parts = [table.slice(i % 8 * 30, 30) for i in range(64)]
             alone = [scores(adapter, part) for part in parts]
             with ThreadPoolExecutor(8) as pool:
@@ -319,7 +327,7 @@ class AdapterConformance:
             assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
 
     def test_it_has_a_serving_form_or_says_why_not(self) -> None:
-        for adapter, table in self.fitted():
+        for adapter, table in self.learned():
             with tempfile.TemporaryDirectory() as folder:
                 adapter.save(folder)
                 form = compile_form(adapter, folder, table)
