@@ -92,7 +92,8 @@ job = read_job({
 })
 plan = Plan.of(job, TrainingRows.of(table, DataRef(uri="a.csv", target="y"), "regression"), Defaults())
 found = RayTrials(SystemClock()).search(plan.problem(started_s=time.time()), lambda _: None)
-print(json.dumps([record.model_dump(mode="json") for record in found.trials]))
+with open(sys.argv[4], "w") as out:  # standard output is Ray's too
+    json.dump([record.model_dump(mode="json") for record in found.trials], out)
 """
 
 
@@ -106,13 +107,19 @@ def search(ray_cluster: Settings, tmp_path: Path) -> Any:
     (info / "entry_points.txt").write_text("[mldl_ray.adapters]\nhazard = their_hazard:HazardAdapter\n")
 
     def run(*ways: str, **resources: Any) -> dict[str, dict[str, Any]]:
+        out = tmp_path / "trials.json"
         command = [sys.executable, "-c", DRIVER, str(cluster.address(ray_cluster)), json.dumps(ways)]
         env = os.environ | {"PYTHONPATH": str(tmp_path), "HAZARD_MARKS": str(tmp_path)}
         done = subprocess.run(
-            [*command, json.dumps(resources)], env=env, capture_output=True, text=True, timeout=240, check=False
+            [*command, json.dumps(resources), str(out)],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
         )
         assert done.returncode == 0, done.stderr[-3000:]
-        records = json.loads(done.stdout.strip().splitlines()[-1])
+        records = json.loads(out.read_text())
         return {record["config"]["way"]: record for record in records}
 
     return run
