@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from contracts.evaluations import Evaluation, PredictionInterval
+from contracts.specs import Json
 from mldl_ray.adapters.base import UNSUPERVISED, BaseModelAdapter
 from mldl_ray.evaluation import Stable, evaluate
 from mldl_ray.evaluation.generation import Generator, evaluate_generated
@@ -40,44 +41,26 @@ def judge(
         Incompatible: Rows or figures that do not fit the model.
     """
     features = rows.features.select(list(model.schema.names))
+    told: Json = {
+        "model_key": about.model_key,
+        "version": about.version,
+        "dataset_digest": about.dataset_digest,
+        "metrics": metrics,
+        "seed": about.seed,
+        "created_at": about.created_at,
+        "evaluation_id": about.evaluation_id,
+    }
     if model.task == "generation":
-        return evaluate_generated(
-            cast("Generator", model),
-            features,
-            model_key=about.model_key,
-            version=about.version,
-            dataset_digest=about.dataset_digest,
-            metrics=metrics,
-            seed=about.seed,
-            created_at=about.created_at,
-            evaluation_id=about.evaluation_id,
-        )
+        return evaluate_generated(cast("Generator", model), features, **told)
     if model.task in UNSUPERVISED:
-        return evaluate_unsupervised(
-            model,
-            features,
-            labels=rows.y if rows.labelled else None,
-            model_key=about.model_key,
-            version=about.version,
-            dataset_digest=about.dataset_digest,
-            metrics=metrics,
-            seed=about.seed,
-            created_at=about.created_at,
-            evaluation_id=about.evaluation_id,
-        )
+        return evaluate_unsupervised(model, features, labels=rows.y if rows.labelled else None, **told)
     return evaluate(
         model,
         features,
         rows.y,
-        model_key=about.model_key,
-        version=about.version,
-        dataset_digest=about.dataset_digest,
-        metrics=metrics,
         sensitive=rows.sensitive,
         weights=rows.weights,
         prediction_interval=interval,
         stable=about.stable,
-        seed=about.seed,
-        created_at=about.created_at,
-        evaluation_id=about.evaluation_id,
+        **told,
     )
