@@ -29,6 +29,49 @@ class ArmTelemetry(Words):
         default=None, description="Sticky keys whose first label of the rollout came in this epoch; none: not counted."
     )
     wrong_keys: int | None = Field(default=None, description="Those of ``labelled_keys`` whose answer was wrong.")
+    judged_keys: int | None = Field(
+        default=None, description="Sticky keys whose first label by this arm came in this epoch; none: not counted."
+    )
+    misjudged_keys: int | None = Field(default=None, description="Those of ``judged_keys`` whose answer was wrong.")
+    confusions: tuple[tuple[str, str, int], ...] = Field(
+        default=(),
+        description='Label, prediction, how many of ``judged_keys``; what is too various comes as "(other)".',
+    )
+
+
+class PairTelemetry(Words):
+    """Stable's answer and the shadow's to the same rows, during one epoch; counts only, so that they add up.
+
+    ``keys``, the histograms and the labelled pairs count each sticky key once, with its first (labelled) pair.
+    """
+
+    epoch: int
+    pairs: int = Field(default=0, description="Rows that both answered.")
+    agreeing: int = Field(default=0, description="Pairs with the same prediction.")
+    keys: int = 0
+    keys_agreeing: int = 0
+    shift_counts: tuple[int, ...] = Field(
+        default=(),
+        description="Score of the shadow less that of stable, in [-1, 1], per bin of ``PAIR_BINS``; for regression the "
+        "difference of the values over the sum of their sizes.",
+    )
+    both_right: int = Field(default=0, description="Labelled; right means equal to the label.")
+    only_candidate_wrong: int = 0
+    only_stable_wrong: int = 0
+    both_wrong: int = 0
+    error_counts: tuple[int, ...] = Field(
+        default=(),
+        description="Regression: absolute error of the shadow less that of stable, over their sum, in [-1, 1], per bin.",
+    )
+
+    @property
+    def labelled(self) -> int:
+        """Keys with a labelled pair."""
+        return self.both_right + self.only_candidate_wrong + self.only_stable_wrong + self.both_wrong
+
+
+PAIR_BINS = 201
+"""Bins of a paired difference, from -1 to 1, each 0.01 wide around its middle."""
 
 
 class RolloutTelemetry(Words):
@@ -37,6 +80,8 @@ class RolloutTelemetry(Words):
     deployment_id: str
     stable: tuple[ArmTelemetry, ...] = ()
     candidate: tuple[ArmTelemetry, ...] = ()
+    pairs: tuple[PairTelemetry, ...] = Field(default=(), description="Of a shadow, per epoch.")
+    task: str | None = Field(default=None, description="Of the candidate, where it is known.")
     open_causes: tuple[str, ...] = Field(default=(), description="Kinds of the open alerts on the candidate.")
     fairness_delta: float | None = Field(default=None, description="Of the candidate's live labels.")
     ece: float | None = Field(default=None, description="Of the candidate's live labels.")
@@ -50,7 +95,13 @@ class Decision(Words):
     why: str = Field(description="One sentence for the person on call.")
     at_s: float
     step_pct: float
-    evidence: Json = Field(default_factory=dict, description="Per metric: statistic, bound, n of each arm.")
+    evidence: Json = Field(
+        default_factory=dict,
+        description="Per metric an object with statistic, bound (what the statistic must reach or keep below), n and "
+        "n_stable (units of each arm), needed (n that would decide), time_to_decide_s (at the present rate), verdict "
+        "(harm, no_harm, shown, too_little, not_observed, not_judged), words (one sentence), and figures of its own; "
+        "null where there is none.",
+    )
 
 
 DeploymentState = Literal[

@@ -193,6 +193,40 @@ class Guardrails(Words):
     rollback_on: tuple[RollbackCause, ...] = ("metric_drop", "drift_spike", "violation")
 
 
+class Costs(Words):
+    """What predictions cost the business, all in one currency; a rollout that surely costs more is harm."""
+
+    mistakes: dict[str, dict[str, Annotated[float, Field(ge=0)]]] = Field(
+        default_factory=dict, description="Label → prediction → cost; what is not listed costs ``mistake`` or nothing."
+    )
+    mistake: float = Field(default=0, ge=0, description="Of a wrong answer that ``mistakes`` does not list.")
+    compute_second: float = Field(default=0, ge=0, description="Of a second of prediction; one counts as 1 s at most.")
+    most_ratio: float = Field(default=1.2, ge=1, description="Harm is surely above this times stable's, plus margin.")
+    margin: float = Field(default=0, ge=0, description="Per prediction.")
+
+    @property
+    def largest(self) -> float:
+        """The most that one answer's mistake can cost."""
+        return max([self.mistake, *(cost for row in self.mistakes.values() for cost in row.values())])
+
+    def of(self, label: str, prediction: str) -> float:
+        """Give the cost of an answer.
+
+        >>> Costs(mistakes={"0": {"1": 5}}, mistake=2).of("0", "1"), Costs(mistake=2).of("1", "0"), Costs(mistake=2).of("1", "1")
+        (5.0, 2.0, 0.0)
+        """
+        listed = self.mistakes.get(label, {}).get(prediction)
+        if listed is not None:
+            return listed
+        return self.mistake if label != prediction else 0.0
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.largest and not self.compute_second:
+            raise ValueError("costs price nothing: give mistakes, mistake or compute_second above 0")
+        return self
+
+
 class DeploymentSpec(Words):
     """How a version should reach its traffic."""
 
@@ -214,6 +248,13 @@ class DeploymentSpec(Words):
     harm_budget: float = Field(
         default=0.02, gt=0, lt=1, description="Largest share of all requests that the next step may spoil, worst case."
     )
+    quality_margin: float = Field(
+        default=0.05,
+        gt=0,
+        le=1,
+        description="Once there are labels: most of all answers that the next step may turn wrong, in the worst case.",
+    )
+    costs: Costs | None = Field(default=None, description="Prices; with them cost per prediction is tested for harm.")
     replicas: int = Field(default=1, ge=1, le=256)
 
     @model_validator(mode="after")
