@@ -28,7 +28,7 @@ from contracts.errors import (
 )
 from contracts.routing import RouteTable
 from mldl_ray.serving_form import ServingModel
-from serve.candidate import INLINE_ROWS
+from serve.batching import Runs
 from serve.problems import MethodNotAllowed, problem
 from serve.recorder import Recorder, Seen
 from serve.traffic import Lane, Routes, Traffic
@@ -73,6 +73,7 @@ class Predictor:
     def __init__(self, model_key: str, traffic: Traffic, recorder: Recorder) -> None:
         self._model_key, self._traffic, self._recorder = model_key, traffic, recorder
         self._at_once = 0
+        self._runs = Runs()
         self._shadows: asyncio.Queue[tuple[Lane, Asked]] = asyncio.Queue(SHADOW_QUEUE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -141,10 +142,7 @@ class Predictor:
         self, routes: Routes, lane: Lane, model: ServingModel, asked: Asked, *, counted: bool = True
     ) -> Part:
         try:
-            if len(asked.inputs) > INLINE_ROWS:
-                answer = await asyncio.to_thread(model.predict, asked.inputs)
-            else:
-                answer = model.predict(asked.inputs)
+            answer = await self._runs.predict(model, asked.inputs)
         except Broken:
             if counted:
                 self._record_failure(lane, asked, Broken.http_status)

@@ -61,12 +61,11 @@ def load_version(blobs: Blobs, cache: Path, manifest: str) -> ServingModel:
 
 
 def _warm_up(model: ServingModel, folder: Path) -> None:
-    """Answer a few reference rows, so that no caller pays for what the first call allocates."""
+    """Answer a few reference rows, so that no caller pays for what the first call allocates, and measure the pace."""
     path = folder / "reference.parquet"
     if not path.exists():
         return
     table = pq.read_table(path).slice(0, WARM_UP_ROWS)
     names = [name for name in table.column_names if name.startswith(FEATURE)]
     features = table.select(names).rename_columns([name.removeprefix(FEATURE) for name in names])
-    for row in sample_rows(model.schema, features):
-        model.predict([row])
+    model.warm_up(sample_rows(model.schema, features))

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from contracts.errors import Broken
+from contracts.errors import Broken, MldlError
 from contracts.records import ServingForm
 from mldl_ray.adapters import load_adapter
 from mldl_ray.adapters.encoder import Matrix
 from mldl_ray.adapters.links import probabilities
 from mldl_ray.serving_form.form import GRAPH, Form
-from mldl_ray.serving_form.record import RecordEncoder
+from mldl_ray.serving_form.pace import Pace, measure_pace
+from mldl_ray.serving_form.record import RecordEncoder, Row
 
 Raw = Callable[[Matrix], npt.NDArray[Any]]
 
@@ -36,9 +38,24 @@ class Answer:
     scores: list[float]
     rows: list[list[Any]]
 
+    def part(self, start: int, end: int) -> Answer:
+        """Give the answer to some of the rows."""
+        proba = None if self.probabilities is None else self.probabilities[start:end]
+        return Answer(self.predictions[start:end], proba, self.scores[start:end], self.rows[start:end])
+
+
+class Encoded(NamedTuple):
+    """Inputs that were read and checked: rows in column order, and the model's matrix of them."""
+
+    rows: list[Row]
+    matrix: Matrix
+
 
 class ServingModel:
-    """A loaded version: ``predict`` from records to answers."""
+    """A loaded version: ``predict`` from records to answers.
+
+    ``pace`` is None until ``warm_up`` measured it.
+    """
 
     def __init__(self, form: Form, raw: Raw) -> None:
         self._form, self._raw = form, raw
@@ -46,6 +63,7 @@ class ServingModel:
         self.columns: tuple[str, ...] = form.encoder.schema.names
         self.model_key, self.task, self.classes = form.model_key, form.task, form.classes
         self.schema = form.encoder.schema
+        self.pace: Pace | None = None
 
     @property
     def form(self) -> ServingForm:
@@ -75,9 +93,24 @@ class ServingModel:
         Raises:
             Incompatible: See ``record``: the message names the row, the column, the value and what was expected.
         """
+        return self.answer(self.read(inputs))
+
+    def read(self, inputs: Any) -> Encoded:
+        """Check inputs and bring them into the model's terms.
+
+        Raises:
+            Incompatible: See ``predict``.
+        """
         rows = self._records.rows(inputs)
-        raw = self._raw(self._records.matrix(rows))
-        plain_rows = [list(row) for row in rows]
+        return Encoded(rows, self._records.matrix(rows))
+
+    def answer(self, encoded: Encoded) -> Answer:
+        """Answer what was read.
+
+        Raises:
+            Broken: The model itself fails.
+        """
+        raw, plain_rows = self._run(encoded.matrix), [list(row) for row in encoded.rows]
         if self.task != "classification":
             return self._without_probabilities(raw, plain_rows)
         proba = probabilities(raw, self._form.link)
@@ -87,6 +120,35 @@ class ServingModel:
         scores = proba[:, 1] if proba.shape[1] == 2 else proba.max(axis=1)
         classes = self.classes
         return Answer([classes[i] for i in best.tolist()], proba.tolist(), scores.tolist(), plain_rows)
+
+    def answer_each(self, many: Sequence[Encoded]) -> list[Answer]:
+        """Answer several callers in one run, each with the answer to its own rows.
+
+        Raises:
+            Broken: The model itself fails; nothing says on whose rows.
+        """
+        if len(many) == 1:
+            return [self.answer(many[0])]
+        together = Encoded([row for one in many for row in one.rows], np.concatenate([one.matrix for one in many]))
+        answer = self.answer(together)
+        ends = accumulate((len(one.rows) for one in many), initial=0)
+        return [answer.part(start, end) for start, end in pairwise(ends)]
+
+    def warm_up(self, rows: Sequence[Row]) -> None:
+        """Answer some rows, so that no caller pays for what the first runs allocate, and measure the ``pace``."""
+        read = [self.read([row]) for row in rows]
+        for one in read:
+            self.answer(one)
+        if read:
+            self.pace = measure_pace(lambda count: self.answer_each([read[i % len(read)] for i in range(count)]))
+
+    def _run(self, matrix: Matrix) -> npt.NDArray[Any]:
+        try:
+            return self._raw(matrix)
+        except MldlError:
+            raise
+        except Exception as error:  # each framework has its own; whatever it is, the model broke and not its caller
+            raise Broken(f"{self.model_key} failed on {len(matrix)} rows: {type(error).__name__}: {error}") from error
 
     def _without_probabilities(self, raw: npt.NDArray[Any], rows: list[list[Any]]) -> Answer:
         if self.task == "regression":
