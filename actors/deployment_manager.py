@@ -108,6 +108,18 @@ class DeploymentManager:
 
         return await self._acting(lambda: self._by_hand(deployment_id, move, once))
 
+    async def scale(self, model_key: str, replicas: int, *, reason: str, by: str, once: Once | None = None) -> Json:
+        """Have an endpoint run with another number of replicas; the answer shows the goal and how many live now.
+
+        The number is the endpoint's own: it stays through deployments, rollbacks and restarts. The number that it has
+        already is answered in the same way, and nothing is written.
+
+        Raises:
+            NotFound: Nothing serves that model_key, and nothing is about to.
+        """
+        await self._acting(lambda: self._scale(model_key, replicas, by, reason, once))
+        return next(found for found in await self.endpoints() if found["model_key"] == model_key)
+
     async def keys_changed(self) -> None:
         """Send every endpoint the API keys that are valid now."""
         await self._acting(self.reconciler.publish)
@@ -165,6 +177,11 @@ class DeploymentManager:
         self._board.acknowledge(model_key, replica_id, applied_epoch, drained)
         self._wake.set()
 
+    async def leave(self, model_key: str, replica_id: str) -> None:
+        """Hear that a replica stops now: nobody needs to wait for it any more."""
+        self._board.leave(model_key, replica_id)
+        self._wake.set()
+
     async def wait_epoch(self, model_key: str, epoch: int, timeout_s: float = 30.0) -> bool:
         """Wait until every live replica has applied an epoch; say whether it came to that."""
         return await self._board.wait_applied(model_key, epoch, timeout_s)
@@ -210,7 +227,8 @@ class DeploymentManager:
         bundle = self._catalog.bundle(model_key, self._catalog.resolve(model_key, version))
         self._allowed(bundle, spec, by)
         endpoint, revision = load(self._journal, "endpoint", model_key, Endpoint)
-        goal = endpoint or Endpoint(model_key=model_key, salt=secrets.token_hex(8), replicas=spec.replicas)
+        goal = endpoint or Endpoint(model_key=model_key, salt=secrets.token_hex(8))
+        goal = goal.model_copy(update={"replicas": spec.replicas or goal.replicas})
         self._free(goal, str(bundle.version))
         asked = self._new_deployment(goal, bundle, spec, by, reason, once)
         fact = Fact(
@@ -284,6 +302,23 @@ class DeploymentManager:
             history=(Change(at_s=now_s, status="requested", traffic={}, actor=by, reason=why),),
             requested_by=by,
             created_at_s=now_s,
+        )
+
+    def _scale(self, model_key: str, replicas: int, by: str, reason: str, once: Once | None) -> None:
+        if first_answer(self._journal, once) is not None:
+            return
+        endpoint, revision = load(self._journal, "endpoint", model_key, Endpoint)
+        if endpoint is None:
+            raise NotFound(f"there is no endpoint {model_key!r}; list them with GET /endpoints, or deploy a version")
+        if endpoint.replicas == replicas:
+            return
+        change = {"model_key": model_key, "from": endpoint.replicas, "to": replicas}
+        self._journal.append(
+            [write("endpoint", model_key, revision, endpoint.model_copy(update={"replicas": replicas}))],
+            [Fact(type="MLDL_ENDPOINT_SCALED", subject=model_key, data=change)],
+            actor=by,
+            reason=reason,
+            once=once,
         )
 
     def _by_hand(self, deployment_id: str, decide: Decide, once: Once | None) -> Deployment:

@@ -130,7 +130,8 @@ class Reconciler:
             self._board.publish(table)
 
     def _ensure(self, endpoint: Endpoint, deployment: Deployment | None, states: dict[str, AppState]) -> None:
-        if endpoint.stable is not None and states.get(endpoint_app(endpoint.model_key), "absent") == "absent":
+        own = states.get(endpoint_app(endpoint.model_key), "absent")
+        if endpoint.stable is not None and own in {"absent", "running"}:
             self._backend.ensure_endpoint(endpoint.model_key, endpoint.replicas)
         if deployment is None or not needs_candidate(deployment):
             return

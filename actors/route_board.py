@@ -67,6 +67,13 @@ class RouteBoard:
             self._wake(slot)
         return slot
 
+    def leave(self, model_key: str, replica_id: str) -> None:
+        """Forget a replica that stops, and wake whoever waits for it. A killed one is forgotten by its silence."""
+        with self._lock:
+            slot = self._slot(model_key)
+            slot.replicas.pop(replica_id, None)
+            self._wake(slot)
+
     async def watch(self, model_key: str, replica_id: str, applied_epoch: int, drained: bool) -> RouteTable | None:
         """Wait for a table newer than ``applied_epoch``, ``PARK_S`` at most; None when there is none."""
         slot = self.acknowledge(model_key, replica_id, applied_epoch, drained)

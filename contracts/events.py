@@ -32,6 +32,7 @@ EventType = Literal[
     "MLDL_SNAPSHOT_RESTORED",
     "MLDL_POLICY_CHANGED",
     "MLDL_KEY_CHANGED",
+    "MLDL_ENDPOINT_SCALED",
 ]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 

@@ -179,6 +179,13 @@ class PromoteRequest(Words):
     reason: Reason
 
 
+class ScaleRequest(Words):
+    """Have an endpoint run with another number of replicas."""
+
+    replicas: int = Field(ge=1, le=256)
+    reason: Reason
+
+
 class RollbackRequest(Words):
     """What to go back to: a snapshot of everything, or what served before one deployment."""
 

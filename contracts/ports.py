@@ -193,7 +193,10 @@ class ServingBackend(Protocol):
     """The deployment manager's only way to Ray Serve. Every verb is idempotent and returns at once."""
 
     def ensure_endpoint(self, model_key: str, replicas: int) -> None:
-        """Have the endpoint app of a model_key run with that many replicas; a running one is never restarted."""
+        """Have the endpoint app of a model_key run with that many replicas.
+
+        Of a running one only the number changes: replicas are added or drained, none is restarted.
+        """
         ...
 
     def start_candidate(self, app: str, model_key: str, version: str, manifest: str) -> None:

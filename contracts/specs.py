@@ -212,7 +212,8 @@ class Costs(Words):
     def of(self, label: str, prediction: str) -> float:
         """Give the cost of an answer.
 
-        >>> Costs(mistakes={"0": {"1": 5}}, mistake=2).of("0", "1"), Costs(mistake=2).of("1", "0"), Costs(mistake=2).of("1", "1")
+        >>> costs = Costs(mistakes={"0": {"1": 5}}, mistake=2)
+        >>> costs.of("0", "1"), costs.of("1", "0"), costs.of("1", "1")
         (5.0, 2.0, 0.0)
         """
         listed = self.mistakes.get(label, {}).get(prediction)
@@ -249,13 +250,18 @@ class DeploymentSpec(Words):
         default=0.02, gt=0, lt=1, description="Largest share of all requests that the next step may spoil, worst case."
     )
     quality_margin: float = Field(
-        default=0.05,
+        default=0.1,
         gt=0,
         le=1,
         description="Once there are labels: most of all answers that the next step may turn wrong, in the worst case.",
     )
     costs: Costs | None = Field(default=None, description="Prices; with them cost per prediction is tested for harm.")
-    replicas: int = Field(default=1, ge=1, le=256)
+    replicas: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="Of the endpoint, whatever becomes of the version; when absent, as now, or 1 for a new one.",
+    )
 
     @model_validator(mode="after")
     def _steps_rise(self) -> Self:

@@ -28,6 +28,7 @@ from contracts.http import (
     RollbackRequest,
     SampleAnswer,
     SampleRequest,
+    ScaleRequest,
     Why,
 )
 from contracts.records import Approval, Job, Policy, RestorePlan, Snapshot, TrainedBundle, TrialRecord, VersionView
@@ -285,6 +286,11 @@ class MLDLClient(Operations):
     def endpoints(self) -> list[EndpointView]:
         """List what serves now."""
         return self._get(list[EndpointView], "/endpoints")
+
+    def scale(self, model_key: str, replicas: int, *, reason: str) -> EndpointView:
+        """Have an endpoint run with another number of replicas (1–256), restarting none."""
+        body = read(ScaleRequest, {"replicas": replicas, "reason": reason})
+        return self._post(EndpointView, f"/endpoints/{in_path(model_key)}/scale", body)
 
     def predict(
         self, model_key: str, inputs: Sequence[Any], keys: Sequence[str] | None = None, key: str | None = None

@@ -39,6 +39,7 @@ MEANINGS: dict[EventType, str] = {
     "MLDL_SNAPSHOT_RESTORED": "State put back as it was at a snapshot",
     "MLDL_POLICY_CHANGED": "Deployment policy replaced",
     "MLDL_KEY_CHANGED": "API key made or revoked",
+    "MLDL_ENDPOINT_SCALED": "Somebody changed how many replicas an endpoint has",
 }
 
 

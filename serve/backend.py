@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import ray
 from ray import serve as ray_serve
+from ray.exceptions import RayError
+from ray.serve._private.common import DeploymentID  # the controller takes it; Serve's public names have no such verb
+from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus
 
@@ -24,6 +28,8 @@ from serve.predict import EPOCH
 
 PREDICT_PREFIX = "/api/mldl/v1/predict"
 CONTROL_PLANE = "control-plane"
+ENDPOINT = "endpoint"
+SCALE_TIMEOUT_S = 5.0
 PROBE_TIMEOUT_S = 1.0
 QUIET = {"enable_access_log": False, "log_level": "WARNING"}
 _STATES: dict[ApplicationStatus, AppState] = {
@@ -42,12 +48,18 @@ class RayServeBackend:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._reached: set[str] = set()
+        self._sizes: dict[str, int] = {}
 
     def ensure_endpoint(self, model_key: str, replicas: int) -> None:
-        """Have the endpoint app of a model_key run."""
+        """Have the endpoint app of a model_key run with that many replicas, by what the latest look showed."""
+        app = endpoint_app(model_key)
+        if app in self._sizes:
+            if self._sizes[app] != replicas:
+                _scale(app, replicas)
+            return
         run_app(
             endpoint_deployment(self._settings, model_key, replicas),
-            name=endpoint_app(model_key),
+            name=app,
             route_prefix=f"{PREDICT_PREFIX}/{model_key}",
         )
 
@@ -64,7 +76,11 @@ class RayServeBackend:
 
     def states(self) -> dict[str, AppState]:
         """List our apps and how each is. An endpoint runs once it also answers through the proxy, which lags."""
-        found = {name: _STATES[app.status] for name, app in _applications().items() if name != CONTROL_PLANE}
+        seen = {name: app for name, app in _applications().items() if name != CONTROL_PLANE}
+        found = {name: _STATES[app.status] for name, app in seen.items()}
+        self._sizes = {
+            name: _size(app) for name, app in seen.items() if found[name] == "running" and ENDPOINT in app.deployments
+        }
         self._reached &= {name for name, state in found.items() if state == "running"}
         for name, state in found.items():
             if state == "running" and name.startswith(endpoint_app("")) and not self._reaches(name):
@@ -105,9 +121,12 @@ def endpoint_deployment(settings: Settings, model_key: str, replicas: int) -> An
         def __serve_build_asgi_app__(self) -> Any:
             return self.asgi()
 
+        async def __del__(self) -> None:  # Serve awaits it when it has drained the replica
+            await self.stop()
+
     make: Any = ray_serve.deployment(
         Replica,
-        name="endpoint",
+        name=ENDPOINT,
         num_replicas=replicas,
         ray_actor_options={"num_cpus": 0},
         max_ongoing_requests=1000,
@@ -115,6 +134,26 @@ def endpoint_deployment(settings: Settings, model_key: str, replicas: int) -> An
         logging_config=QUIET,
     )
     return make.bind()
+
+
+def _size(app: Any) -> int:
+    """Count the replicas that serve or will, without those that drain."""
+    counts = app.deployments[ENDPOINT].replica_states
+    return sum(count for state, count in counts.items() if state not in {"STOPPING", "STOPPED"})
+
+
+def _scale(app: str, replicas: int) -> None:
+    """Change a running endpoint's number of replicas; the same number again changes nothing.
+
+    Asks Serve's controller for what ``POST /api/v1/applications/<app>/deployments/<d>/scale`` of Ray's dashboard asks
+    it, without needing a dashboard. Only ``external_scaler_enabled`` apps allow it.
+    """
+    try:
+        controller = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+        asked: Any = controller.update_deployment_replicas.remote(DeploymentID(name=ENDPOINT, app_name=app), replicas)
+        ray.get(asked, timeout=SCALE_TIMEOUT_S)
+    except (RayError, ValueError) as error:
+        raise Unavailable(f"Ray Serve did not scale {app} to {replicas} replicas: {error}") from error
 
 
 def candidate_deployment(settings: Settings, manifest: str) -> Any:

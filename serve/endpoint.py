@@ -40,6 +40,12 @@ class Endpoint:
         loops = [self._traffic.follow(), self._traffic.report_drained(), self._recorder.run(), *shadows]
         self._tasks = [asyncio.create_task(loop) for loop in loops]
 
+    async def stop(self) -> None:
+        """Tell the manager that this replica is no more; a rollout then need not wait for its silence to be noticed."""
+        for task in self._tasks:
+            task.cancel()
+        await self._traffic.leave()
+
     def asgi(self) -> Predictor:
         """Give the app that answers requests."""
         return self._predictor

@@ -12,14 +12,16 @@ class MemoryServing:
         self._states: dict[str, AppState] = {}
         self._fail: dict[str, str] = {}
         self._failures: dict[str, str] = {}
+        self.replicas: dict[str, int] = {}
 
     def fail_next(self, why: str, *, manifest: str) -> None:
         """Have apps of an artifact fail to start."""
         self._fail[manifest] = why
 
     def ensure_endpoint(self, model_key: str, replicas: int) -> None:
-        """Have the endpoint app of a model_key run."""
+        """Have the endpoint app of a model_key run with that many replicas."""
         self._states.setdefault(endpoint_app(model_key), "starting")
+        self.replicas[endpoint_app(model_key)] = replicas
 
     def start_candidate(self, app: str, model_key: str, version: str, manifest: str) -> None:
         """Have one version run on its own."""

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 FIRST_TABLE_TIMEOUT_S = 20.0
 RETRY_S = 0.5
 DRAIN_LOOK_S = 0.05
+LEAVE_S = 1.0
 SHADOW_SHARE = 0.5
 """Both see the same requests, so under equality a failure is the shadow's with probability one half."""
 
@@ -117,6 +118,13 @@ class Traffic:
             except (Unavailable, RayError):
                 self._manager = None
                 await asyncio.sleep(RETRY_S)
+
+    async def leave(self) -> None:
+        """Say that this replica stops, if the manager is there to hear it."""
+        try:
+            await asyncio.wait_for((await self._handle()).leave.remote(self._model_key, self._replica_id), LEAVE_S)
+        except (Unavailable, RayError, TimeoutError) as error:
+            log.info("left without a word: %s", error)
 
     def _drained(self) -> bool:
         named = {lane.arm.app for lane in self.routes.lanes.values()}

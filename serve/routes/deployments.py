@@ -15,6 +15,7 @@ from contracts.http import (
     PredictAnswer,
     PredictRequest,
     PromoteRequest,
+    ScaleRequest,
 )
 from contracts.rollouts import Deployment
 from serve.access import Deployer, Predictor, Reader
@@ -64,6 +65,12 @@ def promote(body: PromoteRequest, actors: ActorsOf, caller: Deployer, once: Once
 def endpoints(actors: ActorsOf, _: Reader) -> Any:
     """List what serves now, and whether every replica has the current route table."""
     return actors.deployments.endpoints()
+
+
+@router.post("/endpoints/{model_key}/scale", response_model=EndpointView)
+def scale(model_key: KeyInPath, body: ScaleRequest, actors: ActorsOf, caller: Deployer, once: OnceOf) -> Any:
+    """Have an endpoint run with another number of replicas; no replica is restarted, no request fails."""
+    return actors.deployments.scale(model_key, body.replicas, reason=body.reason, by=caller.name, once=once)
 
 
 @router.post("/predict/{model_key}", response_model=PredictAnswer, openapi_extra=_PREDICT_BODY)
