@@ -61,7 +61,7 @@ class PairTelemetry(Words):
     both_wrong: int = 0
     error_counts: tuple[int, ...] = Field(
         default=(),
-        description="Regression: absolute error of the shadow less that of stable, over their sum, in [-1, 1], per bin.",
+        description="Regression: absolute error of the shadow less that of stable, over their sum, per bin.",
     )
 
     @property

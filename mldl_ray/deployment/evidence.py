@@ -13,15 +13,17 @@ probability w".
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple
-
-from scipy.special import betaln
 
 _ODDS = tuple(1.0 + 0.25 * 1.6**step for step in range(12))
 """Odds ratios that the harm test bets on, 1.25 to 45, each with the same stake."""
 
 _PRIOR = 0.5  # Jeffreys
+_LOG_PI = math.log(math.pi)  # B(1/2, 1/2) is pi
 
 
 class Split(NamedTuple):
@@ -74,6 +76,7 @@ def harm_e_value(splits: Iterable[Split]) -> float:
     return math.exp(min(top, 700.0)) * sum(math.exp(log - top) for log in logs) / len(logs)
 
 
+@lru_cache(maxsize=8192)  # pure, and a judge that looks again mostly sees the same counts
 def rate_bounds(bad: int, total: int, alpha: float) -> Bounds:
     """Bound a rate, simultaneously for all sample sizes.
 
@@ -94,7 +97,7 @@ def rate_bounds(bad: int, total: int, alpha: float) -> Bounds:
     """
     if not total:
         return Bounds(0.0, 1.0)
-    mixture = betaln(bad + _PRIOR, total - bad + _PRIOR) - betaln(_PRIOR, _PRIOR)
+    mixture = _log_mixture(bad, total)
     limit = math.log(1 / alpha)
     mean = bad / total
 
@@ -125,18 +128,12 @@ def quantile_bounds(counts: Sequence[int], edges: Sequence[float], quantile: flo
     >>> quantile_bounds([0, 1000, 0], [1.0, 2.0], 0.95, 0.05)
     Bounds(low=1.0, high=2.0)
     """
-    total = sum(counts)
-    low, high = 0.0, math.inf
-    below = 0
-    for count, edge in zip(counts, edges, strict=False):
-        below += count
-        surprise = _surprise(below, total, quantile, alpha)
-        if surprise and below < quantile * total:
-            low = edge
-        if surprise and below > quantile * total:
-            high = edge
-            break
-    return Bounds(low, high)
+    below = list(accumulate(counts))
+    few, many = _plain_counts(below[-1], quantile, alpha)
+    edge_below = bisect_left(below, few + 1, hi=len(edges)) - 1
+    edge_above = bisect_left(below, many, hi=len(edges))
+    low = edges[edge_below] if edge_below >= 0 else 0.0
+    return Bounds(low, edges[edge_above] if edge_above < len(edges) else math.inf)
 
 
 def quantile_estimate(counts: Sequence[int], edges: Sequence[float], quantile: float) -> float:
@@ -145,20 +142,36 @@ def quantile_estimate(counts: Sequence[int], edges: Sequence[float], quantile: f
     >>> quantile_estimate([0, 3, 1, 0], [1.0, 2.0, 3.0], 0.5)
     2.0
     """
-    total, below = sum(counts), 0
-    if not total:
+    below = list(accumulate(counts))
+    if not below or not below[-1]:
         return 0.0
-    for count, edge in zip(counts, edges, strict=False):
-        below += count
-        if below >= quantile * total:
-            return edge
-    return edges[-1]
+    place = bisect_left(below, quantile * below[-1])
+    return edges[min(place, len(edges) - 1)]
+
+
+@lru_cache(maxsize=8192)
+def _plain_counts(total: int, quantile: float, alpha: float) -> tuple[int, int]:
+    """Give the most and the fewest of ``total`` values below a quantile that are surprisingly few and many.
+
+    Without any so few it is -1, without any so many total + 1. Surprise grows away from the mean, so bisection finds
+    both.
+    """
+    mean = quantile * total
+    few = bisect_left(range(math.ceil(mean)), True, key=lambda below: not _surprise(below, total, quantile, alpha)) - 1
+    start = math.floor(mean) + 1
+    above = range(start, total + 1)
+    return few, start + bisect_left(above, True, key=lambda below: _surprise(below, total, quantile, alpha))
 
 
 def _surprise(below: int, total: int, quantile: float, alpha: float) -> bool:
-    mixture = betaln(below + _PRIOR, total - below + _PRIOR) - betaln(_PRIOR, _PRIOR)
+    mixture = _log_mixture(below, total)
     likelihood = _xlog(below, quantile) + _xlog(total - below, 1 - quantile)
     return bool(mixture - likelihood > math.log(1 / alpha))
+
+
+def _log_mixture(bad: int, total: int) -> float:
+    """Give the log of B(bad + 1/2, total - bad + 1/2) / B(1/2, 1/2)."""
+    return math.lgamma(bad + _PRIOR) + math.lgamma(total - bad + _PRIOR) - math.lgamma(total + 1) - _LOG_PI
 
 
 def _xlog(count: int, rate: float) -> float:

@@ -10,7 +10,8 @@ import pytest
 from contracts.rollouts import ArmTelemetry, Decision, Deployment, RolloutTelemetry
 from contracts.specs import DeploymentSpec
 from contracts.telemetry import LATENCY_EDGES_MS
-from mldl_ray.deployment.decide import decide, exposure_of
+from mldl_ray.deployment.decide import decide
+from mldl_ray.deployment.exposure import exposure_of
 
 NOW = 1_000.0
 WINDOW = 4.0
@@ -172,7 +173,7 @@ def test_errors_of_the_candidate_end_the_rollout() -> None:
     found = judge(both(errors=10, error_keys=10, stable={"errors": 2, "error_keys": 2}))
     assert (found.verdict, found.rule) == ("ROLLBACK", "error_rate")
     assert "10 of 100 candidate requests failed against 2 of 1900 on stable" in found.why
-    assert found.evidence["errors"]["statistic"] >= found.evidence["errors"]["bound"] == 80
+    assert found.evidence["errors"]["statistic"] >= found.evidence["errors"]["bound"] == 100
 
 
 def test_errors_that_hit_both_arms_alike_do_not() -> None:
@@ -342,5 +343,5 @@ def test_a_smaller_alpha_asks_for_more_evidence() -> None:
 
 def test_the_grounds_of_a_decision_are_json() -> None:
     found = judge(both(0.25, 2000, labelled=10, correct=9, stable={"labelled": 10, "correct": 9}))
-    assert set(found.evidence) == {"errors", "latency_p95_ms", "quality", "share", "exposure"}
+    assert set(found.evidence) == {"errors", "latency_p95_ms", "quality", "quality_proof", "share", "exposure"}
     assert Decision.model_validate_json(found.model_dump_json()).verdict == "HOLD"
