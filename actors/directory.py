@@ -32,7 +32,7 @@ def handle(name: str) -> Any:
         raise Unavailable(f"the {name} actor is not running; start the system with: mldl up") from error
 
 
-def unwrap(error: Exception, name: str) -> MldlError:
+def unwrap(error: Exception, name: str, timeout_s: float = CALL_TIMEOUT_S) -> MldlError:
     """Turn what ``ray.get`` raised into one of our errors."""
     if isinstance(error, RayTaskError):
         cause = error.cause
@@ -42,7 +42,7 @@ def unwrap(error: Exception, name: str) -> MldlError:
     if isinstance(error, RayActorError):
         return Unavailable(f"the {name} actor is restarting; the call may or may not have run, repeat it")
     if isinstance(error, GetTimeoutError):
-        return Unavailable(f"{name} did not answer within {CALL_TIMEOUT_S:g} s; the call may still run")
+        return Unavailable(f"{name} did not answer within {timeout_s:g} s; the call may still run")
     return Broken(f"{name}: {type(error).__name__}: {error}")
 
 
@@ -65,7 +65,7 @@ class Remote:
             except (RayTaskError, RayActorError, GetTimeoutError) as error:
                 if isinstance(error, RayActorError):
                     self._handle = None
-                raise unwrap(error, self._name) from error
+                raise unwrap(error, self._name, self._timeout_s) from error
 
         return call
 

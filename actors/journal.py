@@ -20,6 +20,8 @@ from mldl_ray.journal import open_journal
 T = TypeVar("T")
 PATIENCE_S = 10.0
 PAUSE_S = 0.2
+CALL_TIMEOUT_S = 10.0
+"""Of any call but ``verify``: all are a matter of milliseconds, and a caller over HTTP waits for the answer."""
 
 
 class JournalActor:
@@ -71,7 +73,7 @@ class RemoteJournal:
     """
 
     def __init__(self) -> None:
-        self._actor = Remote("journal")
+        self._actor = Remote("journal", CALL_TIMEOUT_S)
 
     def append(
         self,
@@ -137,7 +139,7 @@ class RemoteJournal:
 
     def verify(self) -> Verification:
         """Recompute the hash chain."""
-        found: Verification = _patiently(self._actor.verify)
+        found: Verification = _patiently(Remote("journal").verify)
         return found
 
 
