@@ -124,9 +124,9 @@ def _starting(endpoint: Endpoint, deployment: Deployment, seen: Observed) -> Mov
     if deployment.strategy == "shadow":
         copied = _begin(deployment, endpoint.epoch + 1, seen.now_s)
         return _move(_next_epoch(endpoint), copied, "shadow", seen.now_s, "it is up; requests are copied to it")
-    if deployment.strategy == "blue_green":
-        return _step(endpoint, deployment, len(deployment.steps) - 1, seen.now_s, "it is up and warm; one switch")
     begun = _begin(deployment, endpoint.epoch + 1, seen.now_s)
+    if deployment.strategy == "blue_green":
+        return _step(endpoint, begun, len(deployment.steps) - 1, seen.now_s, "it is up and warm; one switch")
     return _step(endpoint, begun, 0, seen.now_s, f"it is up; {begun.steps[0]:g}% of the sticky keys go to it")
 
 
