@@ -53,7 +53,7 @@ class Ours:
         if ended.status != "succeeded":
             raise RuntimeError(f"{workload.name} {stable} was not deployed: {ended.status}, {ended.history[-1].reason}")
         second = self._admin.deploy(workload.name, candidate, ROLLOUT).deployment_id
-        wait(lambda: self._canary(second), START_S, f"{workload.name} {candidate} to be a canary")
+        wait(lambda: self._canary(second) or None, START_S, f"{workload.name} {candidate} to be a canary")
         self._admin.wait_serving(workload.name)
         self._rollouts[workload.name] = (second, candidate)
         key = {"authorization": f"Bearer {self._caller_key}"}
