@@ -14,6 +14,7 @@ from mldl_ray.blobs import open_blobs
 from mldl_ray.settings import Settings
 from serve.predict import Predictor
 from serve.recorder import Recorder
+from serve.shortcut import open_shortcut
 from serve.slots import ModelSlots
 from serve.traffic import Traffic
 
@@ -39,6 +40,7 @@ class Endpoint:
         shadows = [self._predictor.answer_shadows() for _ in range(SHADOW_WORKERS)]
         loops = [self._traffic.follow(), self._traffic.report_drained(), self._recorder.run(), *shadows]
         self._tasks = [asyncio.create_task(loop) for loop in loops]
+        open_shortcut(self._predictor)
 
     async def stop(self) -> None:
         """Tell the manager that this replica is no more; a rollout then need not wait for its silence to be noticed."""

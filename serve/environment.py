@@ -13,9 +13,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mldl_ray.settings import Settings
+from serve.shortcut import CALLBACK
 
 RETRY_ON = "conn-failure empty-response response-timeout 500 503"
 """Predictions change nothing, so the proxy may repeat one on another connection when its replica died."""
+CLIENT_TIMEOUT_S = 60
+"""A connection on which a request has begun and nothing comes any more is closed after this; Serve's own is an hour."""
 
 _FIRST_OWN_PORT, _OWN_PORTS = 20_000, 9_000
 _LOOPBACK_PROXY = Path(__file__).parent / "haproxy_on_loopback.sh"
@@ -34,6 +37,8 @@ def serve_environment(settings: Settings) -> dict[str, str]:
         "RAY_worker_niceness": "0",  # Ray's 15 makes every prediction wait for anything else on the machine
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": CALLBACK,
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(CLIENT_TIMEOUT_S),
         "RAY_SERVE_HAPROXY_RETRY_ON": RETRY_ON,
         "RAY_SERVE_HAPROXY_RETRIES": "3",
         # A replica that died has the fewest connections, so every retry would go to it until it is marked down.

@@ -14,7 +14,7 @@ import uuid
 from typing import Any, NamedTuple
 
 import orjson
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from contracts.errors import (
     Broken,
@@ -29,12 +29,12 @@ from contracts.errors import (
 from contracts.routing import RouteTable
 from mldl_ray.serving_form import ServingModel
 from serve.batching import Runs
-from serve.problems import MethodNotAllowed, problem
+from serve.bodies import Bodies
+from serve.problems import MethodNotAllowed, TooSlow, problem
 from serve.recorder import Recorder, Seen
 from serve.traffic import Lane, Routes, Traffic
 
 log = logging.getLogger(__name__)
-LARGEST_BODY_BYTES = 8 * 2**20
 MOST_ROWS = 10_000
 MOST_AT_ONCE = 512
 CANDIDATE_TIMEOUT_S = 2.0
@@ -70,8 +70,9 @@ class Asked(NamedTuple):
 class Predictor:
     """An ASGI app that answers ``POST /``."""
 
-    def __init__(self, model_key: str, traffic: Traffic, recorder: Recorder) -> None:
+    def __init__(self, model_key: str, traffic: Traffic, recorder: Recorder, bodies: Bodies | None = None) -> None:
         self._model_key, self._traffic, self._recorder = model_key, traffic, recorder
+        self._bodies = bodies or Bodies()
         self._at_once = 0
         self._runs = Runs()
         self._shadows: asyncio.Queue[tuple[Lane, Asked]] = asyncio.Queue(SHADOW_QUEUE)
@@ -81,7 +82,6 @@ class Predictor:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
             return
-        self._at_once += 1
         try:
             status, body, headers = await self._answered(scope, receive)
         except MldlError as error:
@@ -89,8 +89,8 @@ class Predictor:
             status, body = response.status_code, bytes(response.body)
             headers = [header for header in response.raw_headers if header[0] != b"content-length"]
             headers.append((EPOCH, str(self._traffic.routes.table.epoch).encode()))
-        finally:
-            self._at_once -= 1
+            if isinstance(error, TooLarge | TooSlow):
+                headers.append((b"connection", b"close"))  # nobody reads the rest of the request
         headers = [*headers, (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -104,11 +104,17 @@ class Predictor:
         if scope["method"] != "POST":
             raise MethodNotAllowed(f"{scope['method']} is not answered here; POST {{inputs: [...]}}")
         _authorise(routes.table, headers)
-        if self._at_once > MOST_AT_ONCE:
-            raise Overloaded(f"{MOST_AT_ONCE} requests are being answered already; slow down", {"retry_after_s": 1.0})
-        asked = _read(await _body(receive), headers, began)
-        parts = await self._parts(routes, asked)
-        return 200, _written(asked, parts), _headers(routes, parts)
+        body = await self._bodies.read(receive, headers)
+        self._at_once += 1  # not before: who sends slowly takes no place that others need
+        try:
+            if self._at_once > MOST_AT_ONCE:
+                raise Overloaded(f"{MOST_AT_ONCE} requests are being answered already; slow down")
+            asked = _read(body, headers, began)
+            parts = await self._parts(routes, asked)
+            return 200, _written(asked, parts), _headers(routes, parts)
+        finally:
+            self._at_once -= 1
+            self._bodies.release(len(body))
 
     async def _parts(self, routes: Routes, asked: Asked) -> list[tuple[list[int] | None, Part]]:
         """Answer every row; with keys of their own, rows may go to different versions."""
@@ -224,21 +230,6 @@ def _authorise(table: RouteTable, headers: dict[bytes, bytes]) -> None:
         raise Unauthenticated("nobody knows this key; it may have been revoked")
     if role not in _MAY_PREDICT:
         raise Forbidden(f"the role {role} may not predict", {"role": role})
-
-
-async def _body(receive: Receive) -> bytes:
-    chunks, size, more = [], 0, True
-    while more:
-        message: Message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Incompatible("the caller went away before the request was complete")
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > LARGEST_BODY_BYTES:
-            raise TooLarge(f"the request has more than {LARGEST_BODY_BYTES} bytes; send fewer rows at a time")
-        chunks.append(chunk)
-        more = message.get("more_body", False)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _read(body: bytes, headers: dict[bytes, bytes], began: float) -> Asked:

@@ -18,6 +18,12 @@ class MethodNotAllowed(Refused):
     code, http_status = "method_not_allowed", 405
 
 
+class TooSlow(Refused):
+    """The request did not arrive in time."""
+
+    code, http_status = "too_slow", 408
+
+
 def problem(error: MldlError, instance: str = "") -> Response:
     """Say an error over HTTP: a sentence for a person, a stable ``code`` and ``facts`` for a program.
 

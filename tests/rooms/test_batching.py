@@ -194,8 +194,8 @@ def test_warming_up_measures_what_company_saves(model: ServingModel, run: Run) -
     model.warm_up([[0.1, 0.2], [0.3, 0.4]])
     assert model.pace is not None
     assert TOGETHER in run.rows
-    assert 0 < model.pace.alone_ms
-    assert 0 < model.pace.together_ms
+    assert model.pace.alone_ms > 0
+    assert model.pace.together_ms > 0
 
 
 def test_the_fastest_run_is_the_pace() -> None:
