@@ -85,15 +85,23 @@ class Predictor:
         try:
             status, body, headers = await self._answered(scope, receive)
         except MldlError as error:
-            response = problem(error, scope["path"])
-            status, body = response.status_code, bytes(response.body)
-            headers = [header for header in response.raw_headers if header[0] != b"content-length"]
-            headers.append((EPOCH, str(self._traffic.routes.table.epoch).encode()))
-            if isinstance(error, TooLarge | TooSlow):
-                headers.append((b"connection", b"close"))  # nobody reads the rest of the request
+            status, body, headers = self._refusal(error, scope)
+        except (
+            Exception
+        ) as error:  # a defect of ours: the caller gets a problem as from anywhere else, the log the rest
+            log.exception("a request to %s failed", self._model_key)
+            status, body, headers = self._refusal(Broken(f"the request failed: {type(error).__name__}"), scope)
         headers = [*headers, (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    def _refusal(self, error: MldlError, scope: Scope) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+        response = problem(error, scope["path"])
+        headers = [header for header in response.raw_headers if header[0] != b"content-length"]
+        headers.append((EPOCH, str(self._traffic.routes.table.epoch).encode()))
+        if isinstance(error, TooLarge | TooSlow):
+            headers.append((b"connection", b"close"))  # nobody reads the rest of the request
+        return response.status_code, bytes(response.body), headers
 
     async def _answered(self, scope: Scope, receive: Receive) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
         began = time.perf_counter()
