@@ -1,5 +1,7 @@
 """The latest answers by request id, so that a label that comes later finds what it judges.
 
+A shadow's answer finds stable's to the same row here too, whichever comes first, from whichever replica.
+
 Bounded: the oldest answers go first. A label may also come before its answer's telemetry does (replicas report a few
 times a second); such labels wait, bounded too.
 """
@@ -12,6 +14,7 @@ from typing import Any, NamedTuple
 
 from contracts.errors import Incompatible, TooLarge
 from mldl_ray.monitoring.outcomes import Outcomes
+from mldl_ray.monitoring.pairs import PairCounts, Side
 from mldl_ray.monitoring.rollouts import ArmCounts
 
 MOST_ANSWERS = 50_000
@@ -21,26 +24,55 @@ MOST_PER_ID = 8  # stable's answer and its shadow's; more only when a caller rep
 _NONE: Any = object()
 
 
+class Beside(NamedTuple):
+    """The role of an answer; of a shadow's also where it is counted beside stable's."""
+
+    role: str = "stable"
+    pairs: PairCounts | None = None
+
+
 class Answer(NamedTuple):
     """One version's answer to one row, and where its label is counted. ``key``: hash of the sticky key."""
 
     value: Any
     score: float | None
     outcomes: Outcomes
-    arm: ArmCounts | None = None
+    arms: tuple[ArmCounts, ...] = ()
     key: int = 0
+    beside: Beside = Beside()
 
     def judged(self, label: Any) -> None:
         """Count the label."""
         self.outcomes.add(label, self.value, self.score)
-        if self.arm is not None:
-            self.arm.judge(label, self.value, self.score, self.key)
+        for arm in self.arms:
+            arm.judge(label, self.value, self.score, self.key)
 
 
 @dataclass
 class _Entry:
     answers: list[Answer] = field(default_factory=list)
     label: Any = _NONE
+    paired: tuple[Answer, Answer] | None = None
+
+    def pair(self) -> bool:
+        """Put stable's answer and the shadow's together, once both are there; say whether that was now."""
+        if len(self.answers) < 2 or self.paired is not None:
+            return False
+        stable = next((one for one in self.answers if one.beside.role == "stable"), None)
+        shadow = next((one for one in self.answers if one.beside.pairs is not None), None)
+        if stable is None or shadow is None or shadow.beside.pairs is None:
+            return False
+        if stable.value is None or shadow.value is None:
+            return False
+        self.paired = stable, shadow
+        shadow.beside.pairs.add(_side(stable), _side(shadow), shadow.key)
+        return True
+
+    def judge_pair(self) -> None:
+        """Count the label of both."""
+        if self.paired is not None and self.paired[1].beside.pairs is not None:
+            stable, shadow = self.paired
+            self.paired[1].beside.pairs.judge(self.label, _side(stable), _side(shadow), shadow.key)
 
 
 class Answers:
@@ -61,8 +93,11 @@ class Answers:
         if len(entry.answers) >= MOST_PER_ID:
             return
         entry.answers.append(answer)
+        paired = entry.pair()
         if entry.label is not _NONE:
             answer.judged(entry.label)
+            if paired:
+                entry.judge_pair()
 
     def label(self, request_id: str, label: Any) -> bool | None:
         """Count a label once: True now, False when there was one already, None when no such answer is known (yet)."""
@@ -77,10 +112,15 @@ class Answers:
         entry.label = label
         for answer in entry.answers:
             answer.judged(label)
+        entry.judge_pair()
         return True
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def _side(answer: Answer) -> Side:
+    return Side(answer.value, answer.score)
 
 
 def checked_labels(items: Any) -> list[tuple[str, Any]]:

@@ -45,8 +45,13 @@ class BatchFacts(Words):
     version: Name
     epoch: int = Field(ge=0)
     share: float = Field(ge=0, le=1)
-    deployment_id: str = Field(max_length=200)
+    deployment_id: str = Field(max_length=20_000)
     lost: int = Field(ge=0, le=2**53)
+
+    @property
+    def deployment_ids(self) -> tuple[str, ...]:
+        """The rollouts that the rows belong to: of a candidate one, of stable all that are live."""
+        return tuple(dict.fromkeys(name for name in self.deployment_id.split(",") if name))
 
 
 @dataclass(frozen=True, eq=False)

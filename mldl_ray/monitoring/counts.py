@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mldl_ray.monitoring.answers import Answer, Answers
+from contracts.rollouts import ArmTelemetry, Deployment
+from mldl_ray.monitoring.answers import Answer, Answers, Beside
 from mldl_ray.monitoring.batch import Batch
 from mldl_ray.monitoring.outcomes import Outcomes
 from mldl_ray.monitoring.rollouts import ArmCounts, Rollouts
@@ -47,11 +48,12 @@ class Counts:
             window = self._window(Place(batch.facts.model_key, batch.facts.version, role), now_s)
             window.add(now_s, latencies_ms[rows], int(failed[rows].sum()), lost)
             lost = 0
-            arm = self.rollouts.arm(batch, role) if len(rows) else None
-            if arm is not None:
+            arms = self.rollouts.counted(batch, role) if len(rows) else ()
+            for arm in arms:
                 arm.add(batch, rows, failed[rows])
                 _select(arm, batch, rows, profile)
-            self._remember(batch, rows, window.outcomes, arm)
+            pairs = self.rollouts.paired(batch, profile.task) if role == "shadow" and len(rows) else None
+            self._remember(batch, rows, window.outcomes, arms, Beside(role, pairs))
 
     def label(self, labels: list[tuple[str, Any]]) -> tuple[int, int]:
         """Count checked labels; say how many met an answer for the first time, and how many met none (yet)."""
@@ -60,16 +62,35 @@ class Counts:
         self.labels_unknown += unknown
         return sum(one is True for one in met), unknown
 
+    def before(self, deployment: Deployment) -> tuple[ArmTelemetry, ...]:
+        """Give what a rollout's stable version did in all, for a bake window that has no epochs of both arms."""
+        window = self.windows.get(Place(deployment.model_key, deployment.stable or "", "stable"))
+        if window is None or not window.requests:
+            return ()
+        arm = ArmTelemetry(
+            version=str(deployment.stable),
+            epoch=max(0, (deployment.first_epoch or 0) - 1),
+            share=0,
+            requests=window.requests,
+            errors=window.errors,
+            latency_counts=tuple(window.latency.tolist()),
+            labelled=window.outcomes.labelled,
+            correct=window.outcomes.correct,
+        )
+        return (arm,)
+
     def of_model(self, model_key: str) -> list[Window]:
         """List the windows of a model."""
         return [window for place, window in self.windows.items() if place.model_key == model_key]
 
-    def _remember(self, batch: Batch, rows: Any, outcomes: Outcomes, arm: ArmCounts | None) -> None:
+    def _remember(
+        self, batch: Batch, rows: Any, outcomes: Outcomes, arms: tuple[ArmCounts, ...], beside: Beside
+    ) -> None:
         ids, keys, scores = batch.texts("request_id"), batch.texts("key"), batch.scores()
         statuses = batch.numbers("status")
         for row in rows.tolist():
             if statuses[row] < 400:
-                answer = Answer(_scalar(batch.predictions[row]), scores[row], outcomes, arm, hash(keys[row]))
+                answer = Answer(_scalar(batch.predictions[row]), scores[row], outcomes, arms, hash(keys[row]), beside)
                 self.answers.remember(ids[row], answer)
 
     def _window(self, place: Place, now_s: float) -> Window:

@@ -17,8 +17,7 @@ class Firsts:
 
     def __init__(self) -> None:
         self.full = False
-        self._failed: set[int] = set()
-        self._labelled: set[int] = set()
+        self._seen: dict[str, set[int]] = {}
 
     def error(self, key: int) -> bool:
         """Note an error; say whether it is the key's first.
@@ -27,17 +26,19 @@ class Firsts:
         >>> firsts.error(7), firsts.error(7), firsts.label(7)
         (True, False, True)
         """
-        return self._note(self._failed, key)
+        return self.first("error", key)
 
     def label(self, key: int) -> bool:
         """Note a label; say whether it is the key's first."""
-        return self._note(self._labelled, key)
+        return self.first("label", key)
 
     def close(self) -> None:
         """Forget everything: there are too many keys, or too many rollouts."""
-        self.full, self._failed, self._labelled = True, set(), set()
+        self.full, self._seen = True, {}
 
-    def _note(self, seen: set[int], key: int) -> bool:
+    def first(self, what: str, key: int) -> bool:
+        """Note that something happened to a key; say whether for the first time. False of all once it is full."""
+        seen = self._seen.setdefault(what, set())
         if self.full or key in seen:
             return False
         seen.add(key)

@@ -41,7 +41,7 @@ class Outcomes:
         hit = same_value(label, value)
         self.labelled += 1
         self.correct += hit
-        if _is_number(label) and _is_number(value):
+        if is_number(label) and is_number(value):
             self.absolute_error += abs(label - value)
         if score is None or not 0 <= score <= 1:
             return
@@ -94,5 +94,6 @@ def _debiased(bins: Any) -> float:
     return float((rows * gap).sum() / bins[0].sum()) * math.sqrt(1 - noise / squares)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Say whether a JSON scalar is a number; a boolean is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -7,28 +7,37 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from contracts.rollouts import ArmTelemetry, Deployment
+from contracts.rollouts import ArmTelemetry, Deployment, PairTelemetry
 from mldl_ray.monitoring.batch import Batch
+from mldl_ray.monitoring.confusions import Confusions
 from mldl_ray.monitoring.distinct import DistinctKeys
 from mldl_ray.monitoring.firsts import Firsts, Ledgers
 from mldl_ray.monitoring.outcomes import Outcomes, same_value
+from mldl_ray.monitoring.pairs import PairCounts
 from mldl_ray.monitoring.selections import Selections
 from mldl_ray.monitoring.window import BINS, Counts, histogram
 
 MOST_ARMS = 512
+MOST_IDS = 64
+"""Rollouts that one batch is counted for at most."""
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class ArmCounts:
-    """One version in one epoch."""
+    """One version in one epoch. ``aside``: it is the candidate."""
 
-    def __init__(self, firsts: Firsts) -> None:
+    def __init__(self, firsts: Firsts, *, aside: bool = False) -> None:
         self.firsts = firsts
+        self._judged = "judged aside" if aside else "judged"
         self.error_keys = self.labelled_keys = self.wrong_keys = 0
+        self.judged_keys = self.misjudged_keys = 0
+        self.confusions = Confusions()
         self.share = 0.0
         self.requests = self.errors = self.errors_in_a_row = 0
         self.latency: Counts = np.zeros(BINS, dtype=np.int64)
@@ -48,11 +57,16 @@ class ArmCounts:
         self.error_keys += sum(self.firsts.error(hash(keys[row])) for row in np.flatnonzero(failed).tolist())
 
     def judge(self, label: Any, value: Any, score: float | None, key: int) -> None:
-        """Count a labelled answer, and its key if that is its first label."""
+        """Count a labelled answer, and its key if that is its first label, of all and by this arm."""
         self.outcomes.add(label, value, score)
+        wrong = not same_value(label, value)
         if self.firsts.label(key):
             self.labelled_keys += 1
-            self.wrong_keys += not same_value(label, value)
+            self.wrong_keys += wrong
+        if self.firsts.first(self._judged, key):
+            self.judged_keys += 1
+            self.misjudged_keys += wrong
+            self.confusions.add(label, value)
 
 
 class _Place(NamedTuple):
@@ -67,22 +81,40 @@ class Rollouts:
 
     def __init__(self, most_arms: int = MOST_ARMS) -> None:
         self._arms: OrderedDict[_Place, ArmCounts] = OrderedDict()
+        self._pairs: OrderedDict[tuple[str, int], PairCounts] = OrderedDict()
         self._most, self._ledgers = most_arms, Ledgers()
 
-    def arm(self, batch: Batch, role: str) -> ArmCounts | None:
-        """Give where rows of a batch in a role are counted; None when they belong to no rollout."""
-        facts = batch.facts
-        if not facts.deployment_id:
+    def counted(self, batch: Batch, role: str) -> tuple[ArmCounts, ...]:
+        """Give where rows of a batch in a role are counted: once for each rollout that they belong to."""
+        return tuple(self._arm(name, batch, role) for name in batch.facts.deployment_ids[:MOST_IDS])
+
+    def paired(self, batch: Batch, task: str | None) -> PairCounts | None:
+        """Give where a shadow's answers are counted beside stable's; None when they belong to no rollout."""
+        names, epoch = batch.facts.deployment_ids, batch.facts.epoch
+        if not names:
             return None
-        place = _Place(facts.deployment_id, facts.epoch, facts.version, role != "stable")
-        arm = self._arms.get(place)
-        if arm is None:
-            ledger = self._ledgers.of(facts.deployment_id, shadow=role == "shadow")
-            arm = self._arms[place] = ArmCounts(ledger)
-        self._arms.move_to_end(place)
-        while len(self._arms) > self._most:
-            self._arms.popitem(last=False)
-        return arm
+        place = (names[0], epoch)
+        if place not in self._pairs:
+            self._pairs[place] = PairCounts(self._ledgers.of(names[0], shadow=True), task)
+        _keep(self._pairs, place, self._most)
+        return self._pairs[place]
+
+    def pairs(self, deployment: Deployment) -> tuple[PairTelemetry, ...]:
+        """Give the pairs of a shadow, by epoch, from the first epoch of the rollout on."""
+        name, first = deployment.deployment_id, deployment.first_epoch
+        if first is None:
+            return ()
+        found = sorted((place[1], counts) for place, counts in self._pairs.items() if place[0] == name)
+        return tuple(counts.telemetry(epoch) for epoch, counts in found if epoch >= first)
+
+    def _arm(self, deployment_id: str, batch: Batch, role: str) -> ArmCounts:
+        facts = batch.facts
+        place = _Place(deployment_id, facts.epoch, facts.version, role != "stable")
+        if place not in self._arms:
+            ledger = self._ledgers.of(deployment_id, shadow=role == "shadow")
+            self._arms[place] = ArmCounts(ledger, aside=place.aside)
+        _keep(self._arms, place, self._most)
+        return self._arms[place]
 
     def arms(self, deployment: Deployment) -> tuple[tuple[ArmTelemetry, ...], tuple[ArmTelemetry, ...]]:
         """Give stable's and the candidate's counts, by epoch, from the first epoch of the rollout on."""
@@ -114,6 +146,13 @@ class Rollouts:
         ]
 
 
+def _keep(kept: OrderedDict[K, V], place: K, most: int) -> None:
+    """Have a place be the last to go."""
+    kept.move_to_end(place)
+    while len(kept) > most:
+        kept.popitem(last=False)
+
+
 def _is_candidate(place: _Place, deployment: Deployment) -> bool:
     """A candidate at 100% has the role of stable, so the version decides, unless both arms run the same one."""
     return place.aside if deployment.stable == deployment.version else place.version == deployment.version
@@ -134,4 +173,7 @@ def _telemetry(place: _Place, arm: ArmCounts) -> ArmTelemetry:
         error_keys=None if arm.firsts.full else arm.error_keys,
         labelled_keys=None if arm.firsts.full else arm.labelled_keys,
         wrong_keys=None if arm.firsts.full else arm.wrong_keys,
+        judged_keys=None if arm.firsts.full else arm.judged_keys,
+        misjudged_keys=None if arm.firsts.full else arm.misjudged_keys,
+        confusions=arm.confusions.cells(),
     )

@@ -93,12 +93,12 @@ def test_distinct_keys_are_exact_when_few_and_within_five_percent_when_many() ->
 
 def test_the_arms_longest_unheard_of_go_first() -> None:
     rollouts = Rollouts(most_arms=3)
-    first = rollouts.arm(batch(["k"], epoch=1), "stable")
+    first = rollouts.counted(batch(["k"], epoch=1), "stable")[0]
     for epoch in (2, 3):
-        rollouts.arm(batch(["k"], epoch=epoch), "stable")
-    assert rollouts.arm(batch(["k"], epoch=1), "stable") is first
-    rollouts.arm(batch(["k"], epoch=4), "stable")
-    assert rollouts.arm(batch(["k"], epoch=1), "stable") is first
+        rollouts.counted(batch(["k"], epoch=epoch), "stable")
+    assert rollouts.counted(batch(["k"], epoch=1), "stable")[0] is first
+    rollouts.counted(batch(["k"], epoch=4), "stable")
+    assert rollouts.counted(batch(["k"], epoch=1), "stable")[0] is first
     assert len(rollouts._arms) == 3
 
 
