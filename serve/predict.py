@@ -88,7 +88,7 @@ class Predictor:
             status, body, headers = self._refusal(error, scope)
         except (
             Exception
-        ) as error:  # a defect of ours: the caller gets a problem as from anywhere else, the log the rest
+        ) as error:  # a defect of ours: a problem for the caller, the rest in the log
             log.exception("a request to %s failed", self._model_key)
             status, body, headers = self._refusal(Broken(f"the request failed: {type(error).__name__}"), scope)
         headers = [*headers, (b"content-length", str(len(body)).encode())]
