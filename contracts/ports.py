@@ -12,6 +12,7 @@ from pydantic import Field
 
 from contracts.events import Event, EventType, Fact
 from contracts.records import TrialRecord
+from contracts.replays import ReplayAnswer
 from contracts.specs import Json, Words
 
 
@@ -213,6 +214,13 @@ class ServingBackend(Protocol):
 
     def failure(self, app: str) -> str | None:
         """Say why an app failed."""
+        ...
+
+    def replay(self, app: str, inputs: Sequence[Json]) -> Sequence[ReplayAnswer] | None:
+        """Have a candidate asked these rows, once, aside from all traffic.
+
+        None while it goes on; then the answers to the first of them, in their order: fewer where time ran out.
+        """
         ...
 
 

@@ -7,6 +7,7 @@ because that would restart every replica.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ from ray.serve.schema import ApplicationStatus
 
 from contracts.errors import Unavailable
 from contracts.ports import AppState, endpoint_app
+from contracts.replays import ReplayAnswer
+from contracts.specs import Json
 from mldl_ray.settings import Settings
 from serve.candidate import Candidate
 from serve.endpoint import Endpoint
 from serve.predict import EPOCH
+from serve.replay import Replays
 
 PREDICT_PREFIX = "/api/mldl/v1/predict"
 CONTROL_PLANE = "control-plane"
@@ -49,6 +53,7 @@ class RayServeBackend:
         self._settings = settings
         self._reached: set[str] = set()
         self._sizes: dict[str, int] = {}
+        self._replays = Replays()
 
     def ensure_endpoint(self, model_key: str, replicas: int) -> None:
         """Have the endpoint app of a model_key run with that many replicas, by what the latest look showed."""
@@ -69,6 +74,7 @@ class RayServeBackend:
 
     def delete(self, app: str) -> None:
         """Have the app drain and go."""
+        self._replays.forget(app)
         try:
             ray_serve.delete(app, _blocking=False)
         except RayServeException as error:
@@ -91,6 +97,10 @@ class RayServeBackend:
         if app not in self._reached and _answers_itself(self._settings, app.removeprefix(endpoint_app(""))):
             self._reached.add(app)
         return app in self._reached
+
+    def replay(self, app: str, inputs: Sequence[Json]) -> Sequence[ReplayAnswer] | None:
+        """Have a candidate asked these rows; None while that goes on."""
+        return self._replays.replay(app, inputs)
 
     def failure(self, app: str) -> str | None:
         """Say why an app failed, in Serve's last words."""

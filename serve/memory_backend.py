@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from contracts.ports import AppState, endpoint_app
+from contracts.replays import ReplayAnswer
+from contracts.specs import Json
 
 
 class MemoryServing:
@@ -12,11 +16,17 @@ class MemoryServing:
         self._states: dict[str, AppState] = {}
         self._fail: dict[str, str] = {}
         self._failures: dict[str, str] = {}
+        self._manifests: dict[str, str] = {}
+        self._answers: dict[str, Callable[[Json], ReplayAnswer]] = {}
         self.replicas: dict[str, int] = {}
 
     def fail_next(self, why: str, *, manifest: str) -> None:
         """Have apps of an artifact fail to start."""
         self._fail[manifest] = why
+
+    def answer(self, answer: Callable[[Json], ReplayAnswer], *, manifest: str) -> None:
+        """Have apps of an artifact answer replayed rows so; others answer every row."""
+        self._answers[manifest] = answer
 
     def ensure_endpoint(self, model_key: str, replicas: int) -> None:
         """Have the endpoint app of a model_key run with that many replicas."""
@@ -26,6 +36,7 @@ class MemoryServing:
     def start_candidate(self, app: str, model_key: str, version: str, manifest: str) -> None:
         """Have one version run on its own."""
         self._states.setdefault(app, "starting")
+        self._manifests[app] = manifest
         if manifest in self._fail:
             self._failures[app] = self._fail[manifest]
 
@@ -47,3 +58,8 @@ class MemoryServing:
     def failure(self, app: str) -> str | None:
         """Say why an app failed."""
         return self._failures.get(app) if self._states.get(app) == "failed" else None
+
+    def replay(self, app: str, inputs: Sequence[Json]) -> Sequence[ReplayAnswer] | None:
+        """Have a candidate asked these rows."""
+        answer = self._answers.get(self._manifests.get(app, ""))
+        return [ReplayAnswer(status=200) if answer is None else answer(record) for record in inputs]
