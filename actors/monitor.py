@@ -15,6 +15,7 @@ from collections import OrderedDict
 from contracts.errors import Broken, NotFound, Unavailable
 from contracts.ports import Blobs, Clock, Journal, Once
 from contracts.records import Alert
+from contracts.replays import RecentRows
 from contracts.rollouts import Deployment, RolloutTelemetry
 from contracts.specs import Json
 from mldl_ray.deployment.evidence import rate_bounds
@@ -25,6 +26,7 @@ from mldl_ray.monitoring.batch import Batch
 from mldl_ray.monitoring.counts import Counts, Place
 from mldl_ray.monitoring.history import History
 from mldl_ray.monitoring.kpis import Kpis
+from mldl_ray.monitoring.recent import Recents, recent_rows
 from mldl_ray.monitoring.selections import MOST_GROUPS
 from mldl_ray.monitoring.slo import Want
 from mldl_ray.monitoring.versions import Profile, Stream, Versions
@@ -56,7 +58,8 @@ class Monitor:
         self._lock = threading.Lock()
         self._began_s = clock.now_s()
         self._counts = Counts()
-        self._versions = Versions(Catalog(journal).bundle, blobs)
+        self._blobs, self._bundle, self._recents = blobs, Catalog(journal).bundle, Recents()
+        self._versions = Versions(self._bundle, blobs)
         self._watch = DriftWatch(
             self._versions.reference,
             window_rows=defaults.window_rows,
@@ -88,6 +91,7 @@ class Monitor:
             if not self._is_new(digest):
                 return
             self._counts.add(parsed, now_s, profile)
+            self._recents.add(parsed)
             due = self._watch.add(parsed, now_s)
             missed = self._missed(parsed, now_s)
         self._history.add(parsed, now_s)
@@ -114,27 +118,43 @@ class Monitor:
     # Figures out
 
     def rollout(self, deployment: Deployment) -> RolloutTelemetry:
-        """Give what the judge of a rollout may look at: both arms per epoch, and the open alerts on the candidate.
+        """Give what the judge of a rollout may look at: both arms and pairs per epoch, and the candidate's alerts.
 
         An alert that someone acknowledged is not held against the candidate any more. The fairness delta is the one
         that there surely is (a lower bound, valid however often one looks): few requests never end a rollout by it.
         """
         with self._lock:
             stable, candidate = self._counts.rollouts.arms(deployment)
+            if candidate and not stable and deployment.status == "baking":
+                stable = self._counts.before(deployment)
+            pairs = self._counts.rollouts.pairs(deployment)
             outcomes = self._counts.rollouts.outcomes(deployment)
             selections = self._counts.rollouts.selections(deployment)
         mine = (deployment.model_key, deployment.version)
         causes = {a.kind for a in self._alerts.unresolved() if a.status == "open" and (a.model_key, a.version) == mine}
         alpha = deployment.spec.alpha / MOST_GROUPS
-        classes = self._profile(mine).classes if outcomes.labelled else None
+        profile = self._profile(mine) if outcomes.labelled or pairs else Profile()
         return RolloutTelemetry(
             deployment_id=deployment.deployment_id,
             stable=stable,
             candidate=candidate,
+            pairs=pairs,
+            task=profile.task,
             open_causes=tuple(sorted(causes)),
             fairness_delta=selections.sure_delta(lambda part, whole: rate_bounds(part, whole, alpha)),
-            ece=outcomes.ece(classes) if classes else None,
+            ece=outcomes.ece(profile.classes) if profile.classes else None,
         )
+
+    def recent(self, model_key: str, version: str, limit: int) -> RecentRows:
+        """Give distinct rows that a stable version answered lately, the latest first; else its held-out rows.
+
+        Raises:
+            NotFound: No such version.
+        """
+        bundle = self._bundle(model_key, version)
+        with self._lock:
+            asked = self._recents.latest(model_key, version)
+        return recent_rows(asked, bundle, self._blobs, limit)
 
     def live(self) -> Json:
         """Give the figures of all endpoints and versions, and those of the whole system."""
