@@ -1,0 +1,1 @@
+"""The simulated deployments of ``bench.rollout``: what happens, and who judges it."""
