@@ -1,14 +1,15 @@
 """What many deployments leave behind: memory by process, apps and replicas, and requests that failed meanwhile.
 
 Versions take turns as canary under steady load; every other one is promoted by hand, the rest are rolled back. Memory
-is the resident set of each of our own processes, summed by what they are, after the first ``SETTLING`` deployments and
-after the last. Prints one JSON line.
+is what each of our own processes has for itself (unique set), summed by what they are, after the first ``SETTLING``
+deployments and after the last. Prints one JSON line.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -30,7 +31,6 @@ KEY = "endurance"
 SETTLING = 5
 DRAIN_S = 90.0
 """A deleted app drains for 31 s in HAProxy mode."""
-KINDS = ("DeploymentManager", "Monitor", "JournalActor", "Registry", "ServeController", "ServeReplica:e-", "haproxy")
 ROLLOUT: Json = {"canary_steps": [10, 100], "promotion_window": 1e6, "bake_window": 0}
 
 
@@ -111,7 +111,7 @@ def _rollout(client: MLDLClient, versions: list[str], *, promoted: bool) -> None
 
 
 def _candidates(settings: Settings) -> list[psutil.Process]:
-    return [p for p in cluster.processes(settings) if "ServeReplica:m-" in " ".join(p.cmdline())]
+    return [p for p in cluster.processes(settings) if ":candidate" in " ".join(p.cmdline())]
 
 
 def _settled(settings: Settings) -> None:
@@ -122,11 +122,25 @@ def _memory_mib(settings: Settings) -> Counter[str]:
     found: Counter[str] = Counter()
     for process in cluster.processes(settings):
         try:
-            line, size = " ".join(process.cmdline()), process.memory_info().rss
+            title, size = process.cmdline(), process.memory_full_info().uss
         except psutil.Error:
             continue
-        found[next((kind for kind in KINDS if kind in line), "other")] += round(size / 2**20)
+        found[_kind(title)] += round(size / 2**20)
     return found
+
+
+def _kind(title: list[str]) -> str:
+    """Name a process by what it is for.
+
+    >>> _kind(["ray::ServeReplica:e-churn:endpoint"]), _kind(["ray::1-8ffac4df:candidate.predict"])
+    ('ServeReplica', 'candidate')
+    """
+    if not title:
+        return "gone"
+    if ":candidate" in title[0]:
+        return "candidate"
+    script = next((part for part in title[1:] if part.endswith(".py")), title[0])
+    return re.split(r"[:.]", Path(script).name.removeprefix("ray::"))[0]
 
 
 if __name__ == "__main__":

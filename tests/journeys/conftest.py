@@ -102,6 +102,10 @@ class Rollouts:
         """Find the living processes of a Serve app whose name begins so."""
         return [p for p in cluster.processes(self.system) if f"ServeReplica:{app}" in " ".join(p.cmdline())]
 
+    def candidates(self) -> list[psutil.Process]:
+        """Find the living processes of candidates, those that drain included; Ray names these in another way."""
+        return [p for p in cluster.processes(self.system) if ":candidate" in " ".join(p.cmdline())]
+
     def kill_replica(self, app: str) -> None:
         """Kill one process of an app."""
         found = self.replicas(app)
