@@ -31,7 +31,7 @@ from mldl_ray.deployment.quality import Proof, comparison, quality, quality_proo
 __all__ = ["TESTS", "decide"]
 
 TESTS = ("errors", "latency", "quality", "share", "baking")
-_LOOKS = (errors_in_a_row, errors, latency, quality, cost, share, live_guardrails, causes, baking)
+_LOOKS = (errors_in_a_row, errors, latency, quality, cost, share, baking, live_guardrails, causes)
 Answer = tuple[str, str, str]
 """Verdict, rule, and one sentence."""
 
