@@ -22,7 +22,8 @@ from contracts.rollouts import Change, Deployment, Endpoint
 from contracts.routing import RouteTable
 from contracts.specs import DeploymentSpec, Json
 from mldl_ray.bridges.governance import EmbeddedGovernance
-from mldl_ray.deployment.advance import Move, promote, roll_back
+from mldl_ray.deployment.advance import Move, hold, promote, resume, roll_back
+from mldl_ray.deployment.beside import check_join
 from mldl_ray.deployment.plan import steps_of, strategy_of
 from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import first_answer, load, write
@@ -31,7 +32,9 @@ from mldl_ray.settings import Settings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Decide = Callable[[Endpoint, Deployment], Move]
+Decide = Callable[[Endpoint, Deployment, tuple[Deployment, ...]], Move]
+TRIES = 5
+"""Of a decision whose documents somebody else wrote between its reading and its append."""
 
 
 class DeploymentManager:
@@ -88,23 +91,49 @@ class DeploymentManager:
         """Go on without waiting for the evidence.
 
         Raises:
-            Conflict: It is not between steps, or has no such step.
+            Conflict: It is not between steps, has no such step, or other candidates leave no room for it.
         """
 
-        def move(endpoint: Endpoint, deployment: Deployment) -> Move:
-            return promote(endpoint, deployment, to_pct, now_s=self._clock.now_s(), actor=by, reason=reason)
+        def move(endpoint: Endpoint, deployment: Deployment, others: tuple[Deployment, ...]) -> Move:
+            now_s = self._clock.now_s()
+            return promote(endpoint, deployment, to_pct, now_s=now_s, actor=by, reason=reason, others=others)
 
         return await self._acting(lambda: self._by_hand(deployment_id, move, once))
 
     async def rollback(self, deployment_id: str, *, reason: str, by: str, once: Once | None = None) -> Deployment:
-        """Give all traffic back to the version before. Policy is never asked: a way back is always open.
+        """Give its traffic back to the version before, from any state. Policy is never asked, no turn waited for.
 
         Raises:
             Conflict: There is nothing of it to roll back.
         """
 
-        def move(endpoint: Endpoint, deployment: Deployment) -> Move:
-            return roll_back(endpoint, deployment, now_s=self._clock.now_s(), actor=by, reason=reason)
+        def move(endpoint: Endpoint, deployment: Deployment, others: tuple[Deployment, ...]) -> Move:
+            now_s = self._clock.now_s()
+            return roll_back(endpoint, deployment, now_s=now_s, actor=by, reason=reason, others=others)
+
+        return await self._acting(lambda: self._by_hand(deployment_id, move, once))
+
+    async def hold(self, deployment_id: str, *, reason: str, by: str, once: Once | None = None) -> Deployment:
+        """Keep a rollout where it is, whatever the evidence, unless that shows harm.
+
+        Raises:
+            Conflict: It is held already, or in a state that cannot be held.
+        """
+
+        def move(endpoint: Endpoint, deployment: Deployment, others: tuple[Deployment, ...]) -> Move:
+            return hold(endpoint, deployment, now_s=self._clock.now_s(), actor=by, reason=reason, others=others)
+
+        return await self._acting(lambda: self._by_hand(deployment_id, move, once))
+
+    async def resume(self, deployment_id: str, *, reason: str, by: str, once: Once | None = None) -> Deployment:
+        """Let a held rollout go on by the evidence.
+
+        Raises:
+            Conflict: Nobody holds it.
+        """
+
+        def move(endpoint: Endpoint, deployment: Deployment, others: tuple[Deployment, ...]) -> Move:
+            return resume(endpoint, deployment, now_s=self._clock.now_s(), actor=by, reason=reason, others=others)
 
         return await self._acting(lambda: self._by_hand(deployment_id, move, once))
 
@@ -193,11 +222,15 @@ class DeploymentManager:
         async with self._turns:
             return await asyncio.to_thread(self.reconciler.turn)
 
+    async def _look(self) -> bool:
+        """Turn, unless the last turn left nothing open and the journal is where it was."""
+        return False if await asyncio.to_thread(self.reconciler.idle) else await self.turn()
+
     async def _run(self) -> None:
         """Turn for ever: soon after something moved or was asked, otherwise every ``tick_s``."""
         while True:
             try:
-                if not await self.turn():
+                if not await self._look():
                     await asyncio.wait_for(self._wake.wait(), self._settings.mldl.deployment.tick_s)
             except TimeoutError:
                 pass
@@ -210,12 +243,15 @@ class DeploymentManager:
             self._wake.clear()
 
     async def _acting(self, act: Callable[[], T]) -> T:
-        """Do something that writes between two turns, and have the loop look at once."""
-        async with self._turns:
-            try:
-                return await asyncio.to_thread(act)
-            finally:
-                self._wake.set()
+        """Do something that writes, and have the loop look at once.
+
+        It does not wait for a turn that is going on, which may be waiting for Serve. Whoever of the two writes second
+        is refused by the journal, because what it had read has changed: the turn looks again, and so does this.
+        """
+        try:
+            return await asyncio.to_thread(lambda: _again_after_races(act))
+        finally:
+            self._wake.set()
 
     # Rules of the verbs
 
@@ -229,8 +265,9 @@ class DeploymentManager:
         endpoint, revision = load(self._journal, "endpoint", model_key, Endpoint)
         goal = endpoint or Endpoint(model_key=model_key, salt=secrets.token_hex(8))
         goal = goal.model_copy(update={"replicas": spec.replicas or goal.replicas})
-        self._free(goal, str(bundle.version))
         asked = self._new_deployment(goal, bundle, spec, by, reason, once)
+        self._free(goal, asked)
+        going_on = (*goal.deployment_ids, asked.deployment_id)
         fact = Fact(
             type="MLDL_DEPLOYMENT_REQUESTED",
             subject=asked.deployment_id,
@@ -238,7 +275,7 @@ class DeploymentManager:
         )
         receipt = self._journal.append(
             [
-                write("endpoint", model_key, revision, goal.model_copy(update={"deployment_id": asked.deployment_id})),
+                write("endpoint", model_key, revision, goal.model_copy(update={"deployment_ids": going_on})),
                 write("deployment", asked.deployment_id, 0, asked),
             ],
             [fact],
@@ -270,15 +307,11 @@ class DeploymentManager:
         self._journal.append([], [fact], actor=by, reason="deployment refused by policy")
         raise Conflict(f"policy forbids deploying {bundle.model_key} {bundle.version}: {'; '.join(reasons)}", refused)
 
-    def _free(self, endpoint: Endpoint, version: str) -> None:
-        if endpoint.deployment_id is not None:
-            raise Conflict(
-                f"deployment {endpoint.deployment_id} of {endpoint.model_key} is still going on; wait for its end, or "
-                "roll it back",
-                {"deployment_id": endpoint.deployment_id},
-            )
-        if endpoint.stable == version:
-            raise Conflict(f"{endpoint.model_key} {version} is what serves already", {"version": version})
+    def _free(self, endpoint: Endpoint, asked: Deployment) -> None:
+        live = self.reconciler.live(endpoint).deployments
+        check_join(endpoint, asked.spec, asked.version, asked.steps[0], live)
+        if endpoint.stable == asked.version:
+            raise Conflict(f"{endpoint.model_key} {asked.version} is what serves already", {"version": asked.version})
 
     def _new_deployment(
         self, endpoint: Endpoint, bundle: TrainedBundle, spec: DeploymentSpec, by: str, reason: str, once: Once | None
@@ -328,8 +361,12 @@ class DeploymentManager:
         endpoint, version = load(self._journal, "endpoint", deployment.model_key, Endpoint)
         if endpoint is None:
             raise Conflict(f"endpoint {deployment.model_key} is gone; there is nothing to act on")
-        self.reconciler.commit(decide(endpoint, deployment), version, revision, once)
-        return self._known(deployment_id)[0]
+        live = self.reconciler.live(endpoint)
+        others = live.others(deployment)
+        move = decide(endpoint, deployment, others)
+        self.reconciler.commit(move, version, live.revisions | {deployment_id: revision}, once)
+        self.reconciler.show_move(move, others)
+        return move.deployment
 
     def _known(self, deployment_id: str) -> tuple[Deployment, int]:
         found, version = load(self._journal, "deployment", deployment_id, Deployment)
@@ -347,3 +384,13 @@ class DeploymentManager:
 def _deployment_of(documents: Sequence[Document]) -> Deployment:
     body = next(document.body for document in documents if document.kind == "deployment")
     return Deployment.model_validate(body)
+
+
+def _again_after_races(act: Callable[[], T]) -> T:
+    for _ in range(TRIES - 1):
+        try:
+            return act()
+        except Conflict as error:
+            if "expected_version" not in error.facts:
+                raise
+    return act()

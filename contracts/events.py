@@ -33,6 +33,8 @@ EventType = Literal[
     "MLDL_POLICY_CHANGED",
     "MLDL_KEY_CHANGED",
     "MLDL_ENDPOINT_SCALED",
+    "MLDL_DEPLOYMENT_HELD",
+    "MLDL_DEPLOYMENT_RESUMED",
 ]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 

@@ -179,6 +179,13 @@ class PromoteRequest(Words):
     reason: Reason
 
 
+class HoldRequest(Words):
+    """Keep a rollout where it is, or let it go on."""
+
+    deployment_id: Name
+    reason: Reason
+
+
 class ScaleRequest(Words):
     """Have an endpoint run with another number of replicas."""
 
@@ -307,7 +314,7 @@ class EndpointView(Words):
     model_key: str
     stable: str | None
     previous: str | None = Field(default=None, description="The version before, for the way back.")
-    deployment_id: str | None = Field(default=None, description="The rollout that is going on, if any.")
+    deployment_ids: tuple[str, ...] = Field(default=(), description="The rollouts that are going on, oldest first.")
     epoch: int
     replicas: int
     live_replicas: int = Field(description="Those that asked for a route table within seconds.")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from contracts.replays import ReplayReport
 from contracts.specs import DeploymentSpec, Json, Words
 
 
@@ -107,6 +108,7 @@ class Decision(Words):
 DeploymentState = Literal[
     "requested",
     "starting",
+    "checking",
     "canary",
     "shadow",
     "promoting",
@@ -118,7 +120,7 @@ DeploymentState = Literal[
     "superseded",
 ]
 LIVE_STATES: frozenset[str] = frozenset(
-    {"requested", "starting", "canary", "shadow", "promoting", "baking", "rolling_back"}
+    {"requested", "starting", "checking", "canary", "shadow", "promoting", "baking", "rolling_back"}
 )
 
 
@@ -129,6 +131,14 @@ class Change(Words):
     status: DeploymentState
     traffic: dict[str, float] = Field(description="Share of requests per version.")
     actor: str
+    reason: str
+
+
+class Hold(Words):
+    """A person's word that a rollout stays where it is."""
+
+    at_s: float
+    by: str
     reason: str
 
 
@@ -149,6 +159,11 @@ class Deployment(Words):
     bake_window_s: float
     candidate_app: str | None = Field(default=None, description="Serve application of the candidate; never reused.")
     first_epoch: int | None = Field(default=None, description="Route epoch of the first canary request.")
+    spans: tuple[tuple[float, float], ...] = Field(
+        default=(), description="Parts [from, to) of the hash space [0, 1) whose sticky keys it answers as a canary."
+    )
+    held: Hold | None = Field(default=None, description="While there, nothing but harm or a person moves it.")
+    replay: ReplayReport | None = Field(default=None, description="Blue/green: what recent requests showed of it.")
     decisions: tuple[Decision, ...] = ()
     history: tuple[Change, ...] = ()
     requested_by: str = ""
@@ -161,8 +176,18 @@ class Endpoint(Words):
     model_key: str
     stable: str | None = None
     previous: str | None = None
-    deployment_id: str | None = Field(default=None, description="The live deployment, if any.")
+    deployment_ids: tuple[str, ...] = Field(default=(), description="The live deployments, oldest first.")
     epoch: int = 0
     salt: str
     replicas: int = 1
     keys_digest: str = Field(default="", description="Of the API keys that the route table carries.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_deployment(cls, body: Any) -> Any:
+        """Read a document from before there could be several."""
+        if not isinstance(body, dict) or "deployment_id" not in body:
+            return body
+        rest = {field: value for field, value in body.items() if field != "deployment_id"}
+        name = body["deployment_id"]
+        return rest | {"deployment_ids": [name] if name else rest.get("deployment_ids", [])}

@@ -6,8 +6,9 @@ The deployment manager makes it, every replica of the endpoint applies it by swa
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from contracts.specs import Words
 
@@ -19,6 +20,10 @@ class Arm(Words):
     manifest: str = Field(description="sha256:… of the artifact's manifest.")
     share: float = Field(ge=0, le=1)
     app: str | None = Field(default=None, description="Serve application that runs it; none: in the replica itself.")
+    deployment_id: str | None = Field(default=None, description="The rollout that brings it; none for stable.")
+    spans: tuple[tuple[float, float], ...] = Field(
+        default=(), description="Parts [from, to) of the hash space [0, 1) that are its own; stable has the rest."
+    )
 
 
 class RouteTable(Words):
@@ -30,7 +35,7 @@ class RouteTable(Words):
     arms: tuple[Arm, ...] = ()
     shadow: Arm | None = None
     warm: tuple[Arm, ...] = Field(default=(), description="Kept loaded for an instant way back; no traffic.")
-    deployment_id: str | None = None
+    deployment_ids: tuple[str, ...] = Field(default=(), description="The rollouts that are going on.")
     key_roles: dict[str, str] = Field(default_factory=dict, description="sha256 of an API key → its role.")
     key_required: bool = False
 
@@ -42,11 +47,12 @@ class RouteTable(Words):
     def choose(self, sticky_key: str) -> Arm:
         """Choose the arm of a sticky key.
 
-        Candidates own the low end of [0, 1), so a key that is in at 5% is still in at 25%, and every replica agrees
-        without a word.
+        A candidate owns spans of [0, 1) that only grow while it is one, so a key that is in at 5% is still in at 25%
+        whatever becomes of the other candidates, and every replica agrees without a word.
 
         >>> table = RouteTable(model_key="m", epoch=1, salt="s", arms=(
-        ...     Arm(version="1", manifest="sha256:a", share=0.75), Arm(version="2", manifest="sha256:b", share=0.25)))
+        ...     Arm(version="1", manifest="sha256:a", share=0.75),
+        ...     Arm(version="2", manifest="sha256:b", share=0.25, spans=((0, 0.25),))))
         >>> sum(table.choose(str(i)).version == "2" for i in range(1000))
         231
         """
@@ -54,9 +60,22 @@ class RouteTable(Words):
             return self.arms[0]
         digest = hashlib.blake2b(f"{self.salt}\0{sticky_key}".encode(errors="surrogatepass"), digest_size=8).digest()
         point = int.from_bytes(digest, "big") / 2**64
-        edge = 0.0
         for arm in self.arms[1:]:
-            edge += arm.share
-            if point < edge:
-                return arm
+            for low, high in arm.spans:
+                if low <= point < high:
+                    return arm
         return self.arms[0]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_rollout(cls, body: Any) -> Any:
+        """Read a table that a replica kept on disk before there could be several rollouts."""
+        if not isinstance(body, dict) or "deployment_id" not in body:
+            return body
+        name = body["deployment_id"]
+        arms = [dict(arm) for arm in body.get("arms", ())]
+        for arm in arms[1:]:
+            arm |= {"deployment_id": name, "spans": [[0.0, arm["share"]]]}
+        shadow = body.get("shadow") and dict(body["shadow"]) | {"deployment_id": name}
+        rest = {field: value for field, value in body.items() if field != "deployment_id"}
+        return rest | {"arms": arms, "shadow": shadow, "deployment_ids": [name] if name else []}

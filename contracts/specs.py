@@ -256,12 +256,20 @@ class DeploymentSpec(Words):
         description="Once there are labels: most of all answers that the next step may turn wrong, in the worst case.",
     )
     costs: Costs | None = Field(default=None, description="Prices; with them cost per prediction is tested for harm.")
+    beside: bool = Field(default=False, description="Run as one more canary beside the canaries that are going on.")
     replicas: int | None = Field(
         default=None,
         ge=1,
         le=256,
         description="Of the endpoint, whatever becomes of the version; when absent, as now, or 1 for a new one.",
     )
+
+    @model_validator(mode="after")
+    def _only_canaries_beside(self) -> Self:
+        strategy = self.strategy or ("shadow" if self.shadow else "canary")
+        if self.beside and strategy != "canary":
+            raise ValueError(f"only canaries run beside others; a {strategy} runs alone, so leave out beside")
+        return self
 
     @model_validator(mode="after")
     def _steps_rise(self) -> Self:

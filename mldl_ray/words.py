@@ -40,6 +40,8 @@ MEANINGS: dict[EventType, str] = {
     "MLDL_POLICY_CHANGED": "Deployment policy replaced",
     "MLDL_KEY_CHANGED": "API key made or revoked",
     "MLDL_ENDPOINT_SCALED": "Somebody changed how many replicas an endpoint has",
+    "MLDL_DEPLOYMENT_HELD": "A person holds a rollout where it is",
+    "MLDL_DEPLOYMENT_RESUMED": "A held rollout may go on",
 }
 
 

@@ -155,8 +155,7 @@ class Traffic:
         log.info("epoch %s of %s applied", table.epoch, self._model_key)
 
     async def _lane(self, table: RouteTable, arm: Arm, role: str) -> Lane:
-        share = SHADOW_SHARE if table.shadow else sum(other.share for other in table.arms[1:])
-        group = Group(arm.version, role, table.epoch, share, table.deployment_id or "")
+        group = Group(arm.version, role, table.epoch, _share(table, arm), _rollouts(table, arm))
         if arm.app is None:
             return Lane(arm, group, model=self._slots.get(arm.manifest))
         found = await asyncio.to_thread(ray_serve.get_app_handle, arm.app)
@@ -179,3 +178,15 @@ class Traffic:
         if not self._disk.exists():
             raise Unavailable(f"no route table for {self._model_key}: the deployment manager does not answer")
         return RouteTable.model_validate_json(self._disk.read_text(encoding="utf-8"))
+
+
+def _share(table: RouteTable, arm: Arm) -> float:
+    """Give what a candidate gets of the requests that it and stable answer together; for stable, all candidates."""
+    if table.shadow is not None:
+        return SHADOW_SHARE
+    mine = arm.share if arm.app else sum(other.share for other in table.arms[1:])
+    return min(1.0, mine / (mine + table.stable.share)) if mine else 0.0
+
+
+def _rollouts(table: RouteTable, arm: Arm) -> str:
+    return (arm.deployment_id or "") if arm.app else ",".join(table.deployment_ids)

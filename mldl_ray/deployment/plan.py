@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from contracts.rollouts import Deployment, Endpoint
 from contracts.routing import Arm, RouteTable
 from contracts.specs import DeploymentSpec
+from mldl_ray.deployment.spans import DIGITS, Spans
 from mldl_ray.settings import DeploymentDefaults
 
 Strategy = Literal["direct", "canary", "shadow", "blue_green"]
+COUNTED = frozenset({"canary", "shadow", "promoting", "baking"})
+"""States in which what is answered tells about the deployment."""
 
 
 def strategy_of(spec: DeploymentSpec, stable: str | None) -> Strategy:
@@ -42,20 +45,23 @@ def candidate_share(deployment: Deployment | None) -> float:
     return deployment.steps[deployment.step] / 100 if deployment and deployment.status == "canary" else 0.0
 
 
-def traffic(endpoint: Endpoint, deployment: Deployment | None) -> dict[str, float]:
+def spans_of(deployment: Deployment) -> Spans:
+    """Give the parts of the hash space whose keys a candidate answers now; the low end where none are noted."""
+    share = candidate_share(deployment)
+    return (deployment.spans or ((0.0, share),)) if share else ()
+
+
+def traffic(endpoint: Endpoint, live: Sequence[Deployment]) -> dict[str, float]:
     """Give the intended share of the requests per version."""
     if endpoint.stable is None:
         return {}
-    share = candidate_share(deployment)
-    shares = {endpoint.stable: round(1 - share, 6)}
-    if deployment is not None and share:
-        shares[deployment.version] = share
-    return shares
+    shares = {deployment.version: share for deployment in live if (share := candidate_share(deployment))}
+    return {endpoint.stable: round(1 - sum(shares.values()), 6)} | shares
 
 
 def route_table(
     endpoint: Endpoint,
-    deployment: Deployment | None,
+    live: Sequence[Deployment],
     manifests: Mapping[str, str],
     *,
     key_roles: Mapping[str, str],
@@ -65,38 +71,36 @@ def route_table(
 
     Args:
         endpoint: The goal.
-        deployment: The live one, if any.
+        live: The deployments that are going on.
         manifests: Digest of the artifact of each version that may appear.
         key_roles: sha256 of each valid API key → its role.
         key_required: Whether a request needs one.
     """
     if endpoint.stable is None:
         return None
-    share = candidate_share(deployment)
-    arms = [Arm(version=endpoint.stable, manifest=manifests[endpoint.stable], share=1 - share)]
-    shadow: Arm | None = None
-    warm: tuple[Arm, ...] = ()
-    if deployment is not None:
-        mine = Arm(
-            version=deployment.version,
-            manifest=manifests[deployment.version],
-            share=share,
-            app=deployment.candidate_app,
-        )
-        if deployment.status == "canary":
-            arms.append(mine)
-        elif deployment.status == "shadow":
-            shadow = mine
-        elif deployment.status in {"promoting", "baking"} and deployment.stable is not None:
-            warm = (Arm(version=deployment.stable, manifest=manifests[deployment.stable], share=0),)
+    canaries = [_arm(found, manifests) for found in live if found.status == "canary"]
+    left = max(0.0, round(1 - sum(arm.share for arm in canaries), DIGITS))
+    stable = Arm(version=endpoint.stable, manifest=manifests[endpoint.stable], share=left)
+    before = [found.stable for found in live if found.status in {"promoting", "baking"} and found.stable is not None]
     return RouteTable(
         model_key=endpoint.model_key,
         epoch=endpoint.epoch,
         salt=endpoint.salt,
-        arms=tuple(arms),
-        shadow=shadow,
-        warm=warm,
-        deployment_id=deployment.deployment_id if deployment else None,
+        arms=(stable, *canaries),
+        shadow=next((_arm(found, manifests) for found in live if found.status == "shadow"), None),
+        warm=tuple(Arm(version=version, manifest=manifests[version], share=0) for version in before),
+        deployment_ids=tuple(found.deployment_id for found in live if found.status in COUNTED),
         key_roles=dict(key_roles),
         key_required=key_required,
+    )
+
+
+def _arm(deployment: Deployment, manifests: Mapping[str, str]) -> Arm:
+    return Arm(
+        version=deployment.version,
+        manifest=manifests[deployment.version],
+        share=candidate_share(deployment),
+        app=deployment.candidate_app,
+        deployment_id=deployment.deployment_id,
+        spans=spans_of(deployment),
     )

@@ -149,7 +149,7 @@ def _ended(journal: Journal, now: State, then: State) -> list[Document]:
         key = deployment.model_key
         same = before["endpoint"].get(key) == after["endpoint"].get(key)
         was = then.endpoint(key)
-        begun = was is not None and was.deployment_id == deployment.deployment_id
+        begun = was is not None and deployment.deployment_id in was.deployment_ids
         stays = same and begun and f"{key}@{deployment.version}" in after["model_version"]
         if deployment.status in LIVE_STATES and not stays:
             found.append(document)
@@ -217,15 +217,23 @@ def _goal(journal: Journal, ready: _Prepared, key: str) -> Endpoint | None:
     if not past:
         return None
     wanted = ready.then.content["endpoint"].get(key, {"stable": None, "previous": None})
-    fresh = {"deployment_id": None, "epoch": max(endpoint.epoch for endpoint in past) + 1}
+    fresh = {"deployment_ids": _staying(past[-1], ready), "epoch": max(endpoint.epoch for endpoint in past) + 1}
     return past[-1].model_copy(update=wanted | fresh)
+
+
+def _staying(endpoint: Endpoint, ready: _Prepared) -> tuple[str, ...]:
+    ended = {document.key for document in ready.live}
+    return tuple(name for name in endpoint.deployment_ids if name not in ended)
 
 
 def _superseded(deployment: Deployment, after: Content, now_s: float, by: str, reason: str) -> Deployment:
     stable = after["endpoint"].get(deployment.model_key, {}).get("stable")
     traffic = {stable: 1.0} if stable else {}
     change = Change(at_s=now_s, status="superseded", traffic=traffic, actor=by, reason=reason)
-    return deployment.model_copy(update={"status": "superseded", "history": (*deployment.history, change)})
+    return deployment.model_copy(update=_ENDED | {"history": (*deployment.history, change)})
+
+
+_ENDED = {"status": "superseded", "spans": (), "held": None}
 
 
 def _facts(plan: RestorePlan, undo: Snapshot) -> Sequence[Fact]:

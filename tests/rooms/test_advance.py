@@ -25,7 +25,7 @@ NOW_S = 1000.0
 
 
 def endpoint(**changes: Any) -> Endpoint:
-    values = {"model_key": "m", "stable": "1.0.0", "deployment_id": "dep-1", "epoch": 7, "salt": "s"}
+    values = {"model_key": "m", "stable": "1.0.0", "deployment_ids": ("dep-1",), "epoch": 7, "salt": "s"}
     return Endpoint.model_validate(values | changes)
 
 
@@ -107,7 +107,7 @@ def test_green_that_is_up_is_switched_to_at_once() -> None:
 )
 def test_a_candidate_that_does_not_start_ends_as_failed_with_stable_untouched(sight: dict[str, Any]) -> None:
     move = moved(advance(endpoint(), deployment(status="starting"), seen(**sight)))
-    assert (move.deployment.status, move.endpoint.stable, move.endpoint.deployment_id) == ("failed", "1.0.0", None)
+    assert (move.deployment.status, move.endpoint.stable, move.endpoint.deployment_ids) == ("failed", "1.0.0", ())
     assert not needs_candidate(move.deployment)
 
 
@@ -168,7 +168,7 @@ def test_the_old_version_is_let_go_after_the_bake_window() -> None:
     own = endpoint(stable="1.1.0")
     assert advance(own, baking, seen(now_s=NOW_S + 4)) is None
     move = moved(advance(own, baking, seen(now_s=NOW_S + 5)))
-    assert (move.deployment.status, move.endpoint.deployment_id) == ("succeeded", None)
+    assert (move.deployment.status, move.endpoint.deployment_ids) == ("succeeded", ())
 
 
 def test_harm_in_the_bake_window_goes_back() -> None:
@@ -182,7 +182,7 @@ def test_rolled_back_only_when_no_replica_sends_to_it_any_more() -> None:
     assert advance(endpoint(), rolling, seen(applied=True)) is None
     move = moved(advance(endpoint(), rolling, seen(applied=True, drained=True)))
     assert (move.deployment.status, types(move)) == ("rolled_back", ["MLDL_DEPLOYMENT_ROLLED_BACK"])
-    assert move.endpoint.deployment_id is None
+    assert move.endpoint.deployment_ids == ()
 
 
 def test_the_epoch_rises_whenever_traffic_changes() -> None:
@@ -206,18 +206,18 @@ def test_a_promotion_that_makes_no_sense_is_a_conflict(status: str, to_pct: floa
 
 
 def test_a_person_rolls_back_a_finished_rollout() -> None:
-    own = endpoint(stable="1.1.0", previous="1.0.0", deployment_id=None)
+    own = endpoint(stable="1.1.0", previous="1.0.0", deployment_ids=())
     move = roll_back(own, deployment(status="succeeded"), now_s=NOW_S, actor="ann", reason="no")
-    assert (move.endpoint.stable, move.endpoint.deployment_id) == ("1.0.0", "dep-1")
+    assert (move.endpoint.stable, move.endpoint.deployment_ids) == ("1.0.0", ("dep-1",))
 
 
 @pytest.mark.parametrize(
     ("own", "state"),
     [
-        ({"deployment_id": None}, {"status": "rolled_back"}),
+        ({"deployment_ids": ()}, {"status": "rolled_back"}),
         ({}, {"status": "rolling_back"}),
-        ({"deployment_id": "dep-2", "stable": "1.1.0"}, {"status": "succeeded"}),
-        ({"stable": "1.1.0", "deployment_id": None}, {"status": "succeeded", "stable": None}),
+        ({"deployment_ids": ("dep-2",), "stable": "1.1.0"}, {"status": "succeeded"}),
+        ({"stable": "1.1.0", "deployment_ids": ()}, {"status": "succeeded", "stable": None}),
     ],
 )
 def test_a_rollback_that_makes_no_sense_is_a_conflict(own: dict[str, Any], state: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from actors.deployment_manager import DeploymentManager
 from contracts.errors import Conflict, Incompatible, NotFound
 from contracts.ports import Once, endpoint_app
 from contracts.records import ApiKey, Policy, TrainedBundle
+from contracts.replays import RecentRows
 from contracts.rollouts import ArmTelemetry, Deployment, Endpoint, RolloutTelemetry
 from contracts.specs import DeploymentSpec
 from contracts.telemetry import LATENCY_EDGES_MS
@@ -32,12 +33,16 @@ class Counts:
 
     def __init__(self) -> None:
         self.errors, self.requests = 0, 0
+        self.asked = RecentRows(source="none", why="nobody asked")
 
     def rollout(self, deployment: Deployment) -> RolloutTelemetry:
         epoch = deployment.first_epoch or 0
         stable = self._arm(str(deployment.stable), epoch, self.requests * 9, 0)
         candidate = self._arm(deployment.version, epoch, self.requests, self.errors)
         return RolloutTelemetry(deployment_id=deployment.deployment_id, stable=(stable,), candidate=(candidate,))
+
+    def recent(self, model_key: str, version: str, limit: int) -> RecentRows:
+        return self.asked
 
     @staticmethod
     def _arm(version: str, epoch: int, requests: int, errors: int) -> ArmTelemetry:
@@ -182,7 +187,7 @@ async def test_a_candidate_that_does_not_start_leaves_stable_alone(world: World)
     asked = await world.deploy("1.1.0")
     ended = await world.settle(asked.deployment_id, until="failed")
     assert "it is broken" in ended.history[-1].reason
-    assert (world.endpoint().stable, world.endpoint().deployment_id) == ("1.0.0", None)
+    assert (world.endpoint().stable, world.endpoint().deployment_ids) == ("1.0.0", ())
 
 
 @story

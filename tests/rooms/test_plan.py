@@ -15,7 +15,7 @@ MANIFESTS = {"1.0.0": "sha256:1", "2.0.0": "sha256:2"}
 
 
 def endpoint(stable: str | None = "1.0.0") -> Endpoint:
-    return Endpoint(model_key="m", stable=stable, deployment_id="dep-1", epoch=4, salt="s")
+    return Endpoint(model_key="m", stable=stable, deployment_ids=("dep-1",), epoch=4, salt="s")
 
 
 def deployment(status: str, *, step: int = 0, stable: str | None = "1.0.0", **more: Any) -> Deployment:
@@ -37,7 +37,8 @@ def deployment(status: str, *, step: int = 0, stable: str | None = "1.0.0", **mo
 
 
 def table_of(where: Endpoint, wanted: Deployment | None) -> Any:
-    return route_table(where, wanted, MANIFESTS, key_roles={"hash": "viewer"}, key_required=True)
+    live = [wanted] if wanted else []
+    return route_table(where, live, MANIFESTS, key_roles={"hash": "viewer"}, key_required=True)
 
 
 @pytest.mark.parametrize(
@@ -81,15 +82,15 @@ def test_every_other_strategy_has_one_step(strategy: Any) -> None:
 def test_while_nothing_serves_there_is_no_table_and_no_traffic() -> None:
     for wanted in (None, deployment("starting", stable=None)):
         assert table_of(endpoint(None), wanted) is None
-        assert traffic(endpoint(None), wanted) == {}
+        assert traffic(endpoint(None), [wanted] if wanted else []) == {}
 
 
 def test_without_a_deployment_stable_has_everything() -> None:
     table = table_of(endpoint(), None)
     assert [(arm.version, arm.manifest, arm.share, arm.app) for arm in table.arms] == [("1.0.0", "sha256:1", 1, None)]
-    assert (table.shadow, table.warm, table.deployment_id) == (None, (), None)
+    assert (table.shadow, table.warm, table.deployment_ids) == (None, (), ())
     assert (table.epoch, table.salt, table.key_roles, table.key_required) == (4, "s", {"hash": "viewer"}, True)
-    assert traffic(endpoint(), None) == {"1.0.0": 1}
+    assert traffic(endpoint(), []) == {"1.0.0": 1}
 
 
 @pytest.mark.parametrize(("step", "share"), [(0, 0.05), (1, 0.25), (2, 1.0)])
@@ -101,15 +102,16 @@ def test_a_canary_has_the_share_of_its_step_in_an_app_of_its_own(step: int, shar
     assert (candidate.version, candidate.manifest, candidate.app) == ("2.0.0", "sha256:2", "m-m-v2-abc")
     assert candidate.share == share == candidate_share(wanted)
     assert stable.share + candidate.share == pytest.approx(1)
-    assert table.deployment_id == "dep-1"
-    assert sum(traffic(endpoint(), wanted).values()) == pytest.approx(1)
+    assert table.deployment_ids == ("dep-1",)
+    assert (candidate.deployment_id, candidate.spans, stable.spans) == ("dep-1", ((0, share),) if share else (), ())
+    assert sum(traffic(endpoint(), [wanted]).values()) == pytest.approx(1)
 
 
 def test_a_shadow_gets_copies_and_no_answers() -> None:
     table = table_of(endpoint(), deployment("shadow", strategy="shadow"))
     assert [arm.version for arm in table.arms] == ["1.0.0"]
     assert (table.shadow.version, table.shadow.app, table.shadow.share) == ("2.0.0", "m-m-v2-abc", 0)
-    assert traffic(endpoint(), deployment("shadow")) == {"1.0.0": 1}
+    assert traffic(endpoint(), [deployment("shadow")]) == {"1.0.0": 1}
 
 
 @pytest.mark.parametrize("status", ["promoting", "baking"])
@@ -124,4 +126,4 @@ def test_in_every_other_state_stable_has_everything(status: str) -> None:
     table = table_of(endpoint(), deployment(status, step=1))
     assert [(arm.version, arm.share) for arm in table.arms] == [("1.0.0", 1)]
     assert (table.shadow, table.warm) == (None, ())
-    assert traffic(endpoint(), deployment(status, step=1)) == {"1.0.0": 1}
+    assert traffic(endpoint(), [deployment(status, step=1)]) == {"1.0.0": 1}

@@ -15,7 +15,11 @@ shares = st.floats(0.0, 1.0)
 
 def table(*candidates: float, salt: str = "s", epoch: int = 1) -> RouteTable:
     arms = [Arm(version="stable", manifest="sha256:0", share=max(0.0, 1 - sum(candidates)))]
-    arms += [Arm(version=f"c{i}", manifest=f"sha256:{i}", share=share) for i, share in enumerate(candidates)]
+    edge = 0.0
+    for i, share in enumerate(candidates):
+        spans = ((edge, edge + share),)
+        arms.append(Arm(version=f"c{i}", manifest=f"sha256:{i}", share=share, spans=spans))
+        edge += share
     return RouteTable(model_key="m", epoch=epoch, salt=salt, arms=tuple(arms))
 
 

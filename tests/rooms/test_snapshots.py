@@ -57,7 +57,7 @@ class House:
     def serve(self, stable: str | None, previous: str | None = None, deployment_id: str | None = None) -> None:
         past = self.journal.history("endpoint", "income")
         endpoint = Endpoint(
-            model_key="income", stable=stable, previous=previous, deployment_id=deployment_id, epoch=len(past) + 1,
+            model_key="income", stable=stable, previous=previous, deployment_ids=(deployment_id,) if deployment_id else (), epoch=len(past) + 1,
             salt="s", replicas=2,
         )  # fmt: skip
         self.put("endpoint", "income", endpoint.model_dump(mode="json"))
@@ -200,7 +200,7 @@ def test_a_rollout_under_way_is_superseded_and_the_stable_version_takes_over(cha
     assert document is not None
     ended = Deployment.model_validate(document.body)
     assert (ended.status, ended.history[-1].traffic, ended.history[-1].actor) == ("superseded", {"1.1.0": 1.0}, "ann")
-    assert house.endpoint().deployment_id is None
+    assert house.endpoint().deployment_ids == ()
     assert "the deployment of income 2.1.0 (canary) would end; the stable version would answer everybody" in [
         impact.sentence for impact in plan.impacts
     ]
@@ -217,7 +217,7 @@ def test_a_canary_begun_after_the_snapshot_ends_even_where_stable_is_the_same(ho
     document = house.journal.read("deployment", name)
     assert document is not None and document.body is not None
     assert document.body["status"] == "superseded"
-    assert (house.endpoint().stable, house.endpoint().deployment_id) == ("1.0.0", None)
+    assert (house.endpoint().stable, house.endpoint().deployment_ids) == ("1.0.0", ())
 
 
 def test_a_canary_that_was_already_under_way_goes_on(house: House) -> None:
@@ -229,7 +229,7 @@ def test_a_canary_that_was_already_under_way_goes_on(house: House) -> None:
     house.put("policy", "default", Policy(approvals_required=3).model_dump(mode="json"))
     plan = house.store.restore(snapshot.snapshot_id, reason="the policy was wrong", by="ann")
     assert [impact.kind for impact in plan.impacts] == ["policy"]
-    assert house.endpoint().deployment_id == name
+    assert house.endpoint().deployment_ids == (name,)
 
 
 def test_an_endpoint_that_did_not_exist_yet_serves_nothing_and_keeps_its_epoch(house: House) -> None:
