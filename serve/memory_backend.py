@@ -19,6 +19,7 @@ class MemoryServing:
         self._manifests: dict[str, str] = {}
         self._answers: dict[str, Callable[[Json], ReplayAnswer]] = {}
         self.replicas: dict[str, int] = {}
+        self.slow = False
 
     def fail_next(self, why: str, *, manifest: str) -> None:
         """Have apps of an artifact fail to start."""
@@ -60,6 +61,8 @@ class MemoryServing:
         return self._failures.get(app) if self._states.get(app) == "failed" else None
 
     def replay(self, app: str, inputs: Sequence[Json]) -> Sequence[ReplayAnswer] | None:
-        """Have a candidate asked these rows."""
+        """Have a candidate asked these rows; while ``slow`` is set, answers do not come."""
+        if self.slow:
+            return None
         answer = self._answers.get(self._manifests.get(app, ""))
         return [ReplayAnswer(status=200) if answer is None else answer(record) for record in inputs]
