@@ -26,6 +26,9 @@ class Bodies:
         timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         self._largest, self._most_held, self._timeout_s = largest, most_held, timeout_s
+        self._begun: dict[asyncio.Task[object], float] = {}
+        self._late: set[asyncio.Task[object]] = set()
+        self._watch: asyncio.TimerHandle | None = None
         self.held_bytes = 0
 
     async def read(self, receive: Receive, headers: dict[bytes, bytes]) -> bytes:
@@ -41,15 +44,32 @@ class Bodies:
         if length.isdigit() and int(length) > self._largest:
             raise self._too_large()
         chunks: list[bytes] = []
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task is not None  # a coroutine always runs in one
+        self._begun[task] = loop.time()
+        if self._watch is None:
+            self._watch = loop.call_later(self._timeout_s / 4, self._cut_off, loop)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._chunks(receive, chunks)
+            await self._chunks(receive, chunks)
         except BaseException as error:  # whatever it was, cancelled included, nothing is held any more
             self.release(sum(map(len, chunks)))
-            if isinstance(error, TimeoutError):
-                raise TooSlow(f"the request did not arrive within {self._timeout_s:g} s; send it faster") from error
+            if isinstance(error, asyncio.CancelledError) and task in self._late:
+                task.uncancel()
+                raise TooSlow(f"the request did not arrive within {self._timeout_s:g} s; send it faster") from None
             raise
+        finally:
+            del self._begun[task]
+            self._late.discard(task)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _cut_off(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the reading of what began too long ago; one timer for all, because one for each costs more than most."""
+        self._watch = loop.call_later(self._timeout_s / 4, self._cut_off, loop) if self._begun else None
+        latest = loop.time() - self._timeout_s
+        for task, began in self._begun.items():
+            if began < latest and task not in self._late:
+                self._late.add(task)
+                task.cancel()
 
     async def _chunks(self, receive: Receive, chunks: list[bytes]) -> None:
         size, more = 0, True

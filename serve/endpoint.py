@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ class Endpoint:
         loops = [self._traffic.follow(), self._traffic.report_drained(), self._recorder.run(), *shadows]
         self._tasks = [asyncio.create_task(loop) for loop in loops]
         open_shortcut(self._predictor)
+        gc.collect()
+        gc.freeze()  # what is here stays: looking through it again and again would halt requests for tens of milliseconds
 
     async def stop(self) -> None:
         """Tell the manager that this replica is no more; a rollout then need not wait for its silence to be noticed."""

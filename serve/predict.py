@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import time
-import uuid
 from typing import Any, NamedTuple
 
 import orjson
@@ -86,9 +86,7 @@ class Predictor:
             status, body, headers = await self._answered(scope, receive)
         except MldlError as error:
             status, body, headers = self._refusal(error, scope)
-        except (
-            Exception
-        ) as error:  # a defect of ours: a problem for the caller, the rest in the log
+        except Exception as error:  # a defect of ours: a problem for the caller, the rest in the log
             log.exception("a request to %s failed", self._model_key)
             status, body, headers = self._refusal(Broken(f"the request failed: {type(error).__name__}"), scope)
         headers = [*headers, (b"content-length", str(len(body)).encode())]
@@ -256,7 +254,7 @@ def _read(body: bytes, headers: dict[bytes, bytes], began: float) -> Asked:
         raise TooLarge(f"the request has {len(inputs)} rows; at most {MOST_ROWS} are answered at once")
     if keys is not None:
         _check_keys(keys, len(inputs))
-    request_id = headers.get(b"x-request-id", b"")[:128].decode("latin-1") or uuid.uuid4().hex
+    request_id = headers.get(b"x-request-id", b"")[:128].decode("latin-1") or os.urandom(16).hex()
     key = headers.get(b"x-mldl-key", b"")[:256].decode("latin-1") or request_id
     return Asked(inputs, keys, key, request_id, began)
 

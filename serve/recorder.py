@@ -19,8 +19,7 @@ import pyarrow as pa
 
 from contracts.errors import Refused, Unavailable
 from contracts.telemetry import FEATURE
-from mldl_ray.adapters.encoder import table_of
-from mldl_ray.adapters.schema import InputSchema
+from mldl_ray.adapters.schema import Column, InputSchema
 from mldl_ray.adapters.table import LARGEST
 from mldl_ray.serving_form.record import seconds
 
@@ -134,9 +133,11 @@ def batch_bytes(model_key: str, group: Group, rows: Sequence[Seen], schema: Inpu
         "score": pa.array([seen.score for seen in rows], pa.float64()),
     }
     if schema is not None:
-        features = table_of(schema, [_typed(schema, seen.row) for seen in rows])
-        sent = [column.name for column in schema.columns if column.kind != "sequence"]
-        columns |= {f"{FEATURE}{name}": features.column(name) for name in sent}
+        absent = [None] * len(schema.columns)
+        values = zip(*(absent if seen.row is None else seen.row for seen in rows), strict=True)
+        for column, those in zip(schema.columns, values, strict=True):
+            if column.kind != "sequence":
+                columns[f"{FEATURE}{column.name}"] = _feature(column, those)
     facts = group._asdict() | {"model_key": model_key, "lost": lost}
     facts.pop("role")
     table = pa.table(columns).replace_schema_metadata({name: str(value) for name, value in facts.items()})
@@ -146,13 +147,17 @@ def batch_bytes(model_key: str, group: Group, rows: Sequence[Seen], schema: Inpu
     return sink.getvalue()
 
 
-def _typed(schema: InputSchema, row: Sequence[Any] | None) -> list[Any]:
-    """Give a row's values in the types of its columns: callers may send times as text, and booleans as 0 and 1."""
-    if row is None:
-        return [None] * len(schema.columns)
-    return [
-        None if value is None else _READ[column.kind](value) for column, value in zip(schema.columns, row, strict=True)
-    ]
+def _feature(column: Column, values: Sequence[Any]) -> pa.Array:
+    """Give values in the type of their column: callers may send times as text, and booleans as 0 and 1."""
+    if column.empty:
+        return pa.nulls(len(values))
+    if column.kind != "datetime":
+        try:
+            return pa.array(values, _TYPES[column.kind])  # as they nearly always are; ten times faster than one by one
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+            pass
+    read = _READ[column.kind]
+    return pa.array([None if value is None else read(value) for value in values], _TYPES[column.kind])
 
 
 def _number(value: Any) -> float:
@@ -167,4 +172,10 @@ def _moment(value: Any) -> Any:
 
 
 _READ: dict[str, Callable[[Any], Any]] = {"numeric": _number, "boolean": bool, "categorical": str, "datetime": _moment}
+_TYPES = {
+    "numeric": pa.float64(),
+    "boolean": pa.bool_(),
+    "categorical": pa.string(),
+    "datetime": pa.timestamp("us", "UTC"),
+}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
