@@ -13,7 +13,7 @@ from contracts.records import Impact
 from contracts.specs import Json
 from mldl_ray.terminal.verb import Terminal, Why, group, read_json, remote, table
 
-COMING = frozenset({"requested", "starting", "promoting"})
+COMING = frozenset({"requested", "starting", "checking", "promoting"})
 LOOK_TIMEOUT_S = 30 * 24 * 3600.0
 
 
@@ -26,6 +26,8 @@ def add(app: typer.Typer) -> None:
     remote(deployments, "watch")(watch_deployment)
     app.add_typer(deployments, name="deployments")
     remote(app, "promote")(promote)
+    remote(app, "hold")(hold)
+    remote(app, "resume")(resume)
     remote(app, "rollback")(rollback)
     remote(app, "predict", flag=False)(predict)
     remote(app, "explain", flag=False)(explain)
@@ -46,6 +48,7 @@ def deploy(
     ] = None,
     canary_pct: Annotated[float | None, typer.Option(help="First step, percent.")] = None,
     window: Annotated[float | None, typer.Option(help="Seconds a step lasts at most.")] = None,
+    beside: Annotated[bool, typer.Option("--beside", help="As one more canary beside those going on.")] = False,
     spec: Annotated[str | None, typer.Option(help="A DeploymentSpec as JSON, or @file; options win over it.")] = None,
     reason: Annotated[str, typer.Option(help="Why; kept in the journal.")] = "",
     wait: Annotated[Literal["no", "started", "ended"], typer.Option(help="How long to stay and watch.")] = "started",
@@ -54,7 +57,7 @@ def deploy(
     body = read_json(spec, "--spec") if spec else {}
     if not isinstance(body, dict):
         raise Incompatible("--spec must be a JSON object: a DeploymentSpec")
-    options: Json = {"strategy": strategy, "canary_pct": canary_pct, "promotion_window": window}
+    options: Json = {"strategy": strategy, "canary_pct": canary_pct, "promotion_window": window, "beside": beside or None}
     body |= {name: value for name, value in options.items() if value is not None}
     accepted = terminal.client.deploy(model_key, version, body, reason=reason)
     if wait == "no":
@@ -96,6 +99,18 @@ def promote(
 ) -> None:
     """Send a rollout on by your decision."""
     found = terminal.client.promote(deployment_id, to_pct=to_pct, reason=reason)
+    terminal.show(found, _line(found))
+
+
+def hold(terminal: Terminal, deployment_id: str, reason: Why) -> None:
+    """Keep a rollout where it is, whatever the evidence, until you resume it; harm still takes it back."""
+    found = terminal.client.hold(deployment_id, reason=reason)
+    terminal.show(found, _line(found))
+
+
+def resume(terminal: Terminal, deployment_id: str, reason: Why) -> None:
+    """Let a held rollout go on by the evidence."""
+    found = terminal.client.resume(deployment_id, reason=reason)
     terminal.show(found, _line(found))
 
 

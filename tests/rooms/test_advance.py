@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from contracts.errors import Conflict
+from contracts.replays import ReplayReport
 from contracts.rollouts import Decision, Deployment, Endpoint
 from contracts.specs import DeploymentSpec
 from mldl_ray.deployment.advance import (
@@ -95,10 +96,27 @@ def test_a_shadow_that_is_up_gets_copies_and_no_share() -> None:
     assert (move.deployment.status, candidate_share(move.deployment)) == ("shadow", 0.0)
 
 
-def test_green_that_is_up_is_switched_to_at_once() -> None:
+def test_green_that_is_up_is_checked_without_any_traffic() -> None:
     green = deployment(status="starting", strategy="blue_green", steps=(100,))
     move = moved(advance(endpoint(), green, seen(app="running")))
+    assert (move.endpoint.stable, move.deployment.status) == ("1.0.0", "checking")
+    assert move.endpoint.epoch == endpoint().epoch
+    assert needs_candidate(move.deployment)
+
+
+def test_green_that_passed_its_check_is_switched_to_at_once() -> None:
+    green = deployment(status="checking", strategy="blue_green", steps=(100,))
+    report = ReplayReport(passed=True, why="fine", source="traffic", rows=9)
+    move = moved(advance(endpoint(), green, seen(app="running", replay=report)))
+    assert (move.deployment.replay, move.reason) == (report, "fine")
     assert (move.endpoint.stable, move.endpoint.previous, move.deployment.status) == ("1.1.0", "1.0.0", "promoting")
+
+
+@pytest.mark.parametrize("app", ["failed", "absent"])
+def test_green_that_goes_down_during_its_check_ends_as_failed(app: str) -> None:
+    green = deployment(status="checking", strategy="blue_green", steps=(100,))
+    move = moved(advance(endpoint(), green, seen(app=app)))
+    assert (move.endpoint.stable, move.deployment.status) == ("1.0.0", "failed")
 
 
 @pytest.mark.parametrize(
