@@ -32,7 +32,7 @@ QUANTUM_S = 0.1
 """A report costs Tune several milliseconds, so a trial takes steps for about this long before it reports."""
 TRIAL_NICENESS = 10
 """Training makes way for predictions on the same machine."""
-POINT = "point"
+POINT, NUMBER = "point", "number"
 _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # they cost more than small trials, and leak per trial
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # a search is taken up again from the journal, not from Tune's snapshot
@@ -55,33 +55,32 @@ class RayTrials:
     def search(self, problem: Problem, on_trial: Callable[[TrialRecord], None]) -> SearchOutcome:
         """Try configurations until the limits; report each as it ends."""
         ledger = Ledger(problem, self._clock, on_trial)
-        points = ledger.fresh_points()
-        left = problem.max_trials - len(ledger.records)
-        if left <= 0 or (problem.strategy != "bayes" and not points):
+        if not ledger.missing() or ledger.over():
             return ledger.outcome()
         with _quiet(), tempfile.TemporaryDirectory(prefix="mldl-tune-") as folder:
-            self._fit(problem, ledger, points[:left], left, folder)
+            self._fit(problem, ledger, folder)
         for trial_id in ledger.running:
             ledger.ended(trial_id)  # the search was over before it reported anything
         return ledger.outcome()
 
-    def _fit(self, problem: Problem, ledger: Ledger, points: list[Json], left: int, folder: str) -> None:
-        watcher = _Watcher(book := _Book(ledger))
-        bayes = problem.strategy == "bayes" and bool(problem.space)
+    def _fit(self, problem: Problem, ledger: Ledger, folder: str) -> None:
+        watcher, left = _Watcher(book := _Book(ledger)), ledger.missing()
+        proposes = problem.prunes or left[-1] >= len(problem.points)  # a trial may have to wait for others
         algorithm = (
-            _Proposer(book, problem, points) if bayes else BasicVariantGenerator(max_concurrent=problem.max_concurrent)
+            _Proposer(book, problem, left) if proposes else BasicVariantGenerator(max_concurrent=problem.max_concurrent)
         )
+        points = [{NUMBER: number, POINT: problem.points[number]} for number in left] if not proposes else []
         trainable = tune.with_parameters(TuneTrial, problem=problem, quantum_s=self._quantum_s)
         tune.Tuner(
             tune.with_resources(trainable, needs_of(problem.resources)),
-            param_space={} if bayes else {POINT: tune.grid_search(points)},
+            param_space={} if proposes else {POINT: tune.grid_search(points)},
             tune_config=tune.TuneConfig(
                 metric="gain",
                 mode="max",
-                num_samples=left if bayes else 1,
+                num_samples=len(left) if proposes else 1,
                 search_alg=algorithm,
                 scheduler=_Judge(watcher),
-                max_concurrent_trials=problem.max_concurrent if bayes else None,
+                max_concurrent_trials=problem.max_concurrent if proposes else None,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
@@ -133,7 +132,7 @@ class TuneTrial(tune.Trainable):
         return True
 
     def _begin(self, config: Json) -> None:
-        self._trial = Trial(self._problem, config.get(POINT, config), self._quantum_s)
+        self._trial = Trial(self._problem, config[POINT][POINT], self._quantum_s)
 
 
 class _Book:
@@ -161,7 +160,8 @@ class _Watcher(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if trial.trial_id not in self._ledger.running:
-            self._ledger.began(trial.trial_id, trial.config.get(POINT, trial.config))
+            point = trial.config[POINT]
+            self._ledger.began(trial.trial_id, point[POINT], point[NUMBER])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if trial.trial_id not in self._ledger.running:
@@ -218,18 +218,28 @@ class _Limits(tune.Stopper):
 
 
 class _Proposer(Searcher):
-    """Hands Tune the points to begin with, then what the estimator proposes on the records in the book."""
+    """Hands Tune the next configuration once those have ended that it is proposed and raced by."""
 
-    def __init__(self, book: _Book, problem: Problem, points: list[Json]) -> None:
+    def __init__(self, book: _Book, problem: Problem, left: list[int]) -> None:
         super().__init__(metric="gain", mode="max")
-        from mldl_ray.training.tpe import Bayes  # noqa: PLC0415  # slow to load, and only this strategy needs it
-
-        self._book, self._points, self._bayes = book, list(points), Bayes(problem)
-        self._number = len(book.ledger.records)
+        self._book, self._problem, self._left = book, problem, list(left)
+        self._bayes: Any = None
 
     def suggest(self, trial_id: str) -> Json | None:
-        number, self._number = self._number, self._number + 1
-        return self._points.pop(0) if self._points else self._bayes.propose(number, self._book.ledger.records)
+        if not self._left or not self._book.ledger.ready(self._left[0]):
+            return None  # Tune asks again
+        number = self._left.pop(0)
+        return {POINT: {NUMBER: number, POINT: self._config(number)}}
+
+    def _config(self, number: int) -> Json:
+        if number < len(self._problem.points):
+            return self._problem.points[number]
+        if self._bayes is None:
+            from mldl_ray.training.tpe import Bayes  # noqa: PLC0415  # slow to load, and only this strategy needs it
+
+            self._bayes = Bayes(self._problem)
+        found: Json = self._bayes.propose(number, self._book.ledger.known(number))
+        return found
 
     def on_trial_complete(self, trial_id: str, result: Json | None = None, error: bool = False) -> None:
         """Do nothing: the book has it."""

@@ -99,7 +99,7 @@ def _drawn(rows: int, columns: int) -> pa.Table:
 
 
 def _each_ms(moments: list[float]) -> float:
-    return round(1000 * statistics.median(np.diff(moments)), 2) if len(moments) > 1 else 0.0
+    return round(1000 * float(statistics.median(np.diff(moments))), 2) if len(moments) > 1 else 0.0
 
 
 def _ours() -> int:

@@ -95,7 +95,10 @@ class TrialRecord(Words):
         description="Every figure of the task, as the score is one: over the folds that were taken.",
     )
     fit_seconds: float | None = Field(default=None, description="One fit on a fold; None when none was timed.")
-    passed_over: str | None = Field(default=None, description="Why it cannot win: the constraint that it breaks.")
+    passed_over: str | None = Field(
+        default=None, description="Why it cannot win: the constraint that it breaks, or that the search was over."
+    )
+    number: int | None = Field(default=None, description="Its place in the order of proposals, from 0.")
     attempts: int = Field(default=1, description="How often it was tried; each time counts in its seconds.")
 
 

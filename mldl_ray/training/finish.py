@@ -150,8 +150,8 @@ def too_slow(found_ms: float, limit_ms: float) -> str | None:
 
 def too_dear(problem: Problem, trial: TrialRecord, spent: Spent) -> str | None:
     """Say that the refit of a configuration, by the time that its own fits took, would break a cap of the job."""
-    if trial.fit_seconds is None:
-        return None
+    if trial.fit_seconds is None or problem.repeats:
+        return None  # a policy's training ends when it must
     short = shortfall(problem.caps, spent, finish_s(trial.fit_seconds, len(problem.once)))
     return None if short is None else f"is too dear: {short}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import cast
 
@@ -69,15 +70,20 @@ def _defined(look: Callable[[str], float], metric: str) -> float | None:
 
 
 def policy_score(problem: Problem, settings: Json, seed: int) -> float:
-    """Train a policy and play it: the mean return of episodes that training has not seen."""
-    return float(np.mean(learn(problem, settings, seed).mean_return(EPISODES, seed=seed)))
+    """Train a policy and play it: the mean return of episodes that training has not seen.
+
+    Where the budget has an end, a training takes half of what is left at most: the winner is trained once more.
+    """
+    now, end = time.time(), problem.end_s
+    until = None if end is None else now + max(0.0, end - now) / 2
+    return float(np.mean(learn(problem, settings, seed, until_s=until).mean_return(EPISODES, seed=seed)))
 
 
-def learn(problem: Problem, settings: Json, seed: int) -> PolicyAdapter:
-    """Train a policy of the problem's family in its environment."""
+def learn(problem: Problem, settings: Json, seed: int, *, until_s: float | None = None) -> PolicyAdapter:
+    """Train a policy of the problem's family in its environment, until a moment in Unix seconds at most."""
     policy = adapter_class(problem.family)(problem.model_key, task=problem.task, seed=seed, **settings)
     assert isinstance(policy, PolicyAdapter)  # the task says so, and the base checks that
-    return policy.learn()
+    return policy.learn(until_s=until_s)
 
 
 def fold_answers(problem: Problem, settings: Json, fold: Fold, share: float = 1.0) -> Doubles:

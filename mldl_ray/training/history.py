@@ -56,7 +56,7 @@ def ranked(job: Job) -> list[TrialRecord]:
     whole = [trial for trial in scored if trial.status == "completed"]
     furthest = max((len(trial.fold_scores) for trial in scored), default=0)
     level = whole or [trial for trial in scored if len(trial.fold_scores) == furthest]
-    return sorted(level, key=lambda trial: -sign_of(job) * (trial.score or 0.0))
+    return sorted(level, key=lambda trial: (-sign_of(job) * (trial.score or 0.0), trial.number or 0))
 
 
 def price_of(job: Job) -> float | None:

@@ -102,7 +102,8 @@ def train(
     if plan.proposals.capped and len(outcome.trials) >= plan.proposals.most:
         outcome = outcome.model_copy(update={"budget_exhausted": True})
     spent = Spent(clock.now_s() - problem.started_s, outcome.cpu_seconds, outcome.gpu_seconds)
-    if short := shortfall(problem.caps, spent, finish_s(outcome.fold_s, len(problem.once))):
+    needed = 0.0 if problem.repeats else finish_s(outcome.fold_s, len(problem.once))  # a policy's ends when it must
+    if short := shortfall(problem.caps, spent, needed):
         raise Refused(f"the budget ends before a model is made: {short}; raise it, or use fewer folds or rows")
     finished = finish(
         plan.maker,

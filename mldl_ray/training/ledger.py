@@ -1,6 +1,8 @@
 """The book of one search: which trials run, what they scored, what they cost, and whether anything may go on.
 
-Every implementation of ``Trials`` keeps one and obeys it, so that the rules are the same wherever trials run.
+Every implementation of ``Trials`` keeps one and obeys it, so that the rules are the same wherever trials run. Trials
+are numbered in the order of proposals. What trial n is and whether it goes on follows from the trials up to n − ahead
+alone, all of which have ended when it begins: neither how many work at a time nor who is quick decides anything.
 """
 
 from __future__ import annotations
@@ -15,19 +17,21 @@ from contracts.records import TrialRecord
 from contracts.specs import Json
 from mldl_ray.training.budget import Spent, breach
 from mldl_ray.training.problem import Problem
-from mldl_ray.training.race import patience_of, plateaued
+from mldl_ray.training.race import ahead_of, patience_of, plateaued
 from mldl_ray.training.trial import best_of
 
 
 @dataclass
 class _Running:
     config: Json
+    number: int
     began_s: float
     scores: list[float] = field(default_factory=list)
     attempts: int = 1
     deaths: int = 0
     figures: list[Mapping[str, float]] = field(default_factory=list)
     fit_s: list[float] = field(default_factory=list)
+    lost: bool = False
 
 
 class Ledger:
@@ -37,17 +41,35 @@ class Ledger:
         self._problem, self._clock, self._on_trial = problem, clock, on_trial
         self._running: dict[str, _Running] = {}
         self._step_s: list[float] = []
-        self.records: list[TrialRecord] = list(problem.done)
+        self._ahead = ahead_of(problem.max_concurrent)
+        self._gains: list[float] = []  # of the trials from 0 on without a gap
+        self._last: int | None = None  # the trial that showed that nothing gets better
         self.breached: str | None = None
+        self.records: list[TrialRecord] = [
+            record if record.number is not None else record.model_copy(update={"number": place})
+            for place, record in enumerate(problem.done)
+        ]
+        self._by_number = {record.number: record for record in self.records}
+        self._see_progress()
 
-    def fresh_points(self) -> list[Json]:
-        """Give the configurations to begin with that no earlier run has tried."""
-        tried = [record.config for record in self.records]
-        return [point for point in self._problem.points if point not in tried]
+    def missing(self) -> list[int]:
+        """Give the numbers of the trials that no earlier run has ended, in order."""
+        problem = self._problem
+        proposes = problem.strategy == "bayes" and bool(problem.space)
+        total = problem.max_trials if proposes else min(problem.max_trials, len(problem.points))
+        return [number for number in range(total) if number not in self._by_number]
 
-    def began(self, trial_id: str, config: Json) -> None:
+    def ready(self, number: int) -> bool:
+        """Say whether all trials have ended that the n-th is proposed and raced by."""
+        return all(place in self._by_number for place in range(number - self._ahead + 1))
+
+    def known(self, number: int) -> list[TrialRecord]:
+        """Give the trials that the n-th is proposed and raced by, in the order of proposals."""
+        return [self._by_number[place] for place in range(number - self._ahead + 1) if place in self._by_number]
+
+    def began(self, trial_id: str, config: Json, number: int) -> None:
         """Note that a trial holds resources from now on."""
-        self._running[trial_id] = _Running(dict(config), self._clock.now_s())
+        self._running[trial_id] = _Running(dict(config), number, self._clock.now_s())
 
     def stepped(
         self,
@@ -58,19 +80,29 @@ class Ledger:
     ) -> bool:
         """Note what a trial's steps so far gave and how long they took; say whether it may go on."""
         running = self._running[trial_id]
+        if running.lost:
+            return False  # what a report brings beyond the step that lost does not count
         fits = self._problem.fits if self._problem.rungs else 1
         running.fit_s = [seconds / fits for seconds in step_s]
-        self._step_s += running.fit_s[len(running.scores) :]
+        before = len(running.scores)
+        self._step_s += running.fit_s[before:]
         running.scores, running.figures = list(scores), list(figures)
-        if not self._problem.prunes or len(scores) >= self._problem.steps:
-            return True
-        sign = self._problem.sign
-        finished = [record.fold_scores for record in self.records if record.status != "failed"]
-        underway = (
-            [other.scores for key, other in self._running.items() if key != trial_id] if self._problem.rungs else []
-        )
-        others = [[sign * value for value in other] for other in [*finished, *underway]]
-        return self._problem.rule.keeps([sign * value for value in scores], others)
+        if self._problem.prunes and (lost := self._lost(running, before)) is not None:
+            running.lost = True
+            running.scores, running.figures = running.scores[:lost], running.figures[:lost]
+        return not running.lost
+
+    def _lost(self, running: _Running, before: int) -> int | None:
+        """Give the step after which the rule stops a trial, of those that were not yet looked at.
+
+        Each is looked at by itself, however many a report brings.
+        """
+        sign, rule = self._problem.sign, self._problem.rule
+        finished = [record for record in self.known(running.number) if record.status != "failed"]
+        others = [[sign * value for value in record.fold_scores] for record in finished]
+        mine = [sign * value for value in running.scores]
+        steps = range(before + 1, min(len(mine), self._problem.steps - 1) + 1)
+        return next((k for k in steps if not rule.keeps(mine[:k], others)), None)
 
     def tried(self, trial_id: str, attempts: int) -> None:
         """Note how often the process at work on a trial has tried it."""
@@ -124,7 +156,7 @@ class Ledger:
                 folds=len(self._problem.once),
                 running=max(1, len(self._running)),
             )
-        return self.breached is not None or self._plateaued()
+        return self.breached is not None or self._last is not None
 
     def outcome(self) -> SearchOutcome:
         """Give what the search found."""
@@ -138,15 +170,27 @@ class Ledger:
             fold_s=fmean(self._step_s) if self._step_s else 0.0,
         )
 
-    def _plateaued(self) -> bool:
+    def _see_progress(self) -> None:
+        """Find the trial after which the search is over because nothing got better; later ones cannot win."""
         if not self._problem.prunes or self._problem.rungs:
-            return False
-        sign = self._problem.sign
-        gains = [
-            sign * record.score if record.status == "completed" and record.score is not None else -math.inf
-            for record in self.records
-        ]
-        return plateaued(gains, patience_of(self._problem.max_trials))
+            return
+        patience = patience_of(self._problem.max_trials)
+        while self._last is None and (record := self._by_number.get(len(self._gains))) is not None:
+            whole = record.status == "completed" and record.score is not None
+            self._gains.append(self._problem.sign * (record.score or 0.0) if whole else -math.inf)
+            if plateaued(self._gains, patience):
+                self._last = len(self._gains) - 1
+        if self._last is not None:
+            self._pass_over(self._last)
+
+    def _pass_over(self, last: int) -> None:
+        """Keep those from winning that had begun when the search was over: one worker would not have tried them."""
+        reason = f"the search was over before it: the {patience_of(self._problem.max_trials)} trials up to trial {last}"
+        for place, record in enumerate(self.records):
+            if (record.number or 0) > last and record.passed_over is None:
+                late = record.model_copy(update={"passed_over": f"{reason} improved nothing"})
+                self.records[place] = self._by_number[record.number] = late
+                self._on_trial(late)
 
     def _record(self, trial_id: str, running: _Running, status: str, error: str | None) -> None:
         scores = running.scores
@@ -162,10 +206,13 @@ class Ledger:
                 "attempts": running.deaths + running.attempts,
                 "metrics": self._problem.figures(running.figures) if error is None else {},
                 "fit_seconds": _fit_seconds(self._problem, running.fit_s),
+                "number": running.number,
             }
         )
         self.records.append(record)
+        self._by_number[running.number] = record
         self._on_trial(record)
+        self._see_progress()
 
 
 def _fit_seconds(problem: Problem, fit_s: Sequence[float]) -> float | None:

@@ -113,8 +113,8 @@ class PolicyMaker:
     job: JobSpec
 
     def fit(self, problem: Problem, settings: Json) -> Made:
-        """Train once more, with the job's own seed."""
-        return Made(learn(problem, settings, self.job.seed))
+        """Train once more, with the job's own seed, for as long as the budget lets it."""
+        return Made(learn(problem, settings, self.job.seed, until_s=problem.end_s))
 
     def judge(self, made: Made, about: About) -> Evaluation:
         """Play episodes that neither training nor the search has seen."""

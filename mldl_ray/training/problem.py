@@ -19,7 +19,7 @@ from contracts.specs import EarlyStopping, Json, SearchDimension, Task, TrialRes
 from mldl_ray.adapters.encoder import Encoder, Matrix
 from mldl_ray.adapters.target import to_weights
 from mldl_ray.evaluation.metrics import METRICS
-from mldl_ray.training.budget import Caps
+from mldl_ray.training.budget import AFTER_S, AFTER_SHARE, Caps
 from mldl_ray.training.race import Halving, Race, Rule
 from mldl_ray.training.rows import TrainingRows
 
@@ -121,6 +121,22 @@ class Problem:
     def prunes(self) -> bool:
         """Say whether losing configurations are stopped at all; handing out a resource means nothing else."""
         return bool(self.rungs) or (self.early_stop and self.strategy in {"bayes", "random"})
+
+    @property
+    def end_s(self) -> float | None:
+        """Give when, in Unix seconds, training must be over so that no cap is broken, judging and storing included.
+
+        For one training that takes as long as it is let: cost is reckoned as if all trials that may run at a time
+        had always run. None without caps.
+        """
+        caps, ends = self.caps, list[float]()
+        if caps.seconds is not None:
+            ends.append(self.started_s + caps.seconds - min(AFTER_S, AFTER_SHARE * caps.seconds))
+        if caps.cost_units is not None and caps.trial_price > 0:
+            after = min(AFTER_S * caps.price, AFTER_SHARE * caps.cost_units)
+            left = caps.cost_units - after - sum(record.seconds for record in self.done) * caps.trial_price
+            ends.append(self.started_s + left / (caps.trial_price * max(1, self.max_concurrent)))
+        return min(ends, default=None)
 
     def settings(self, config: Mapping[str, Any]) -> Json:
         """Give the family's settings for a configuration."""

@@ -99,6 +99,20 @@ def rungs(most: int, least: int = 1) -> tuple[int, ...]:
     return tuple(dict.fromkeys(step for step in steps if step >= least and step > 0)) or (most,)
 
 
+AHEAD = 4
+"""A configuration is proposed, and raced, by what came of those so many places before it and earlier. Up to so many
+are thus at work at a time, and what is tried, stopped and found does not depend on how many really are."""
+
+
+def ahead_of(workers: int) -> int:
+    """Give how far a search may be ahead of what it knows: more only where more are to work at a time.
+
+    >>> ahead_of(1), ahead_of(4), ahead_of(16)
+    (4, 4, 16)
+    """
+    return max(AHEAD, workers)
+
+
 def plateaued(gains: Sequence[float], patience: int, tolerance: float = 1e-4) -> bool:
     """Say whether the last ``patience`` finished configurations have not improved on what was best before them.
 

@@ -28,14 +28,15 @@ class SerialTrials:
     def search(self, problem: Problem, on_trial: Callable[[TrialRecord], None]) -> SearchOutcome:
         """Try configurations until the limits; report each as it ends."""
         ledger = Ledger(problem, self._clock, on_trial)
-        for trial_id, config in self._proposed(problem, ledger):
+        for number, config in self._proposed(problem, ledger):
             if ledger.over():
                 break
-            self._run(problem, ledger, trial_id, config)
+            self._run(problem, ledger, number, config)
         return ledger.outcome()
 
-    def _run(self, problem: Problem, ledger: Ledger, trial_id: str, config: Json) -> None:
-        ledger.began(trial_id, config)
+    def _run(self, problem: Problem, ledger: Ledger, number: int, config: Json) -> None:
+        trial_id = f"t{number:04d}"
+        ledger.began(trial_id, config, number)
         trial = Trial(problem, config, quantum_s=0.0)
         try:
             while not trial.done:
@@ -49,14 +50,15 @@ class SerialTrials:
         ledger.tried(trial_id, trial.attempts)
         ledger.ended(trial_id)
 
-    def _proposed(self, problem: Problem, ledger: Ledger) -> Iterator[tuple[str, Json]]:
-        """Give names, which go on from those of an earlier run, and configurations."""
-        for number, config in enumerate(ledger.fresh_points(), start=len(ledger.records)):
-            yield f"t{number:04d}", config
-        if problem.strategy != "bayes" or not problem.space:
-            return
-        from mldl_ray.training.tpe import Bayes  # noqa: PLC0415  # Optuna is slow to load
+    def _proposed(self, problem: Problem, ledger: Ledger) -> Iterator[tuple[int, Json]]:
+        """Give numbers, which go on from those of an earlier run, and configurations."""
+        bayes = None
+        for number in ledger.missing():
+            if number < len(problem.points):
+                yield number, problem.points[number]
+                continue
+            if bayes is None:
+                from mldl_ray.training.tpe import Bayes  # noqa: PLC0415  # Optuna is slow to load
 
-        bayes = Bayes(problem)
-        for number in range(len(ledger.records), problem.max_trials):
-            yield f"t{number:04d}", bayes.propose(number, ledger.records)
+                bayes = Bayes(problem)
+            yield number, bayes.propose(number, ledger.known(number))

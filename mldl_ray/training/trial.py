@@ -106,7 +106,7 @@ class Trial:
 
 
 def best_of(problem: Problem, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Rank the completed trials that may win, the best first; equal ones in the order in which they ended.
+    """Rank the completed trials that may win, the best first; equal ones in the order in which they were proposed.
 
     Where a budget ended the search before any was completed, those that got furthest are ranked instead.
     """
@@ -114,7 +114,7 @@ def best_of(problem: Problem, trials: Sequence[TrialRecord]) -> list[TrialRecord
     scored = [(trial.score, trial) for trial in able if trial.score is not None]
     furthest = max((len(trial.fold_scores) for _, trial in scored), default=0)
     level = [pair for pair in scored if len(pair[1].fold_scores) == furthest]
-    return [trial for _, trial in sorted(level, key=lambda pair: -problem.sign * pair[0])]
+    return [trial for _, trial in sorted(level, key=lambda pair: (-problem.sign * pair[0], pair[1].number or 0))]
 
 
 def _finite(problem: Problem, figures: dict[str, float]) -> dict[str, float]:

@@ -57,6 +57,22 @@ def test_tune_finds_what_one_process_finds(breast_cancer: Path, strategy: str) -
     assert not found.budget_exhausted
 
 
+@pytest.mark.parametrize("strategy", ["bayes", "random", "grid", "hyperband"])
+def test_four_processes_find_what_one_finds_losers_stopped_included(breast_cancer: Path, strategy: str) -> None:
+    hpo = {"strategy": strategy, "max_trials": 16, "max_concurrent": 4, "metric": "logloss"}
+    plan = plan_of(breast_cancer, hpo=hpo, resources={"cpus": 0.5})
+    alone, found = search(SerialTrials(SystemClock()), plan), search(RayTrials(SystemClock(), quantum_s=0.01), plan)
+    assert essence(found) == essence(alone)
+    assert [(t.number, t.status) for t in by_number(found)] == [(t.number, t.status) for t in by_number(alone)]
+    assert found.best is not None
+    assert alone.best is not None
+    assert (found.best.config, found.best.metrics) == (alone.best.config, alone.best.metrics)
+
+
+def by_number(outcome: SearchOutcome) -> list[TrialRecord]:
+    return sorted(outcome.trials, key=lambda trial: trial.number or 0)
+
+
 def test_bayes_tries_the_defaults_and_then_what_won_elsewhere(breast_cancer: Path) -> None:
     plan = plan_of(breast_cancer, hpo={"strategy": "bayes", "max_trials": 4, "max_concurrent": 1})
     found = search(RayTrials(SystemClock()), plan, warm=[{"C": 0.25}])

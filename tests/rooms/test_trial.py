@@ -314,9 +314,9 @@ def test_the_ledger_counts_what_running_trials_hold() -> None:
     clock = SettableClock()
     heard: list[TrialRecord] = []
     ledger = Ledger(plan_of().problem(started_s=clock.now_s()), clock, heard.append)
-    ledger.began("one", {"C": 1.0})
+    ledger.began("one", {"C": 1.0}, 0)
     clock.advance(5)
-    ledger.began("two", {"C": 2.0})
+    ledger.began("two", {"C": 2.0}, 1)
     clock.advance(1)
     assert ledger.cpu_seconds == 7
     ledger.ended("one")
