@@ -43,7 +43,7 @@ class Endpoint:
         self._tasks = [asyncio.create_task(loop) for loop in loops]
         open_shortcut(self._predictor)
         gc.collect()
-        gc.freeze()  # what is here stays: looking through it again and again would halt requests for tens of milliseconds
+        gc.freeze()  # what is here stays; looking through it again would halt requests for tens of milliseconds
 
     async def stop(self) -> None:
         """Tell the manager that this replica is no more; a rollout then need not wait for its silence to be noticed."""

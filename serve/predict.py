@@ -38,7 +38,8 @@ log = logging.getLogger(__name__)
 MOST_ROWS = 10_000
 MOST_AT_ONCE = 512
 CANDIDATE_TIMEOUT_S = 2.0
-SHADOW_QUEUE = 256
+SHADOW_QUEUE, SHADOW_ROWS = 256, MOST_ROWS
+"""Requests, and rows of them together, that wait for a shadow at most."""
 EPOCH = b"x-mldl-epoch"
 """On every answer, refusals included, so that it is always clear that the endpoint itself spoke, and by which table."""
 _FIELDS = {"inputs", "keys"}
@@ -76,6 +77,7 @@ class Predictor:
         self._at_once = 0
         self._runs = Runs()
         self._shadows: asyncio.Queue[tuple[Lane, Asked]] = asyncio.Queue(SHADOW_QUEUE)
+        self._shadow_rows = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; the lifespan protocol is accepted and means nothing here."""
@@ -186,15 +188,18 @@ class Predictor:
         return Part(lane.arm.version, **answer, way_ms=way_ms), 200
 
     def _copy(self, lane: Lane, asked: Asked) -> None:
-        try:
-            self._shadows.put_nowait((lane, asked))
-        except asyncio.QueueFull:
-            self._recorder.lose(len(asked.inputs))
+        rows = len(asked.inputs)
+        if self._shadows.full() or self._shadow_rows + rows > SHADOW_ROWS:
+            self._recorder.lose(rows)
+            return
+        self._shadow_rows += rows
+        self._shadows.put_nowait((lane, asked))
 
     async def answer_shadows(self) -> None:
         """Send copies to the shadow, one after another, for ever; several of these run side by side."""
         while True:
             lane, asked = await self._shadows.get()
+            self._shadow_rows -= len(asked.inputs)
             again = asked._replace(began=time.perf_counter())
             part, status = await self._by_candidate(lane, again)
             if part is not None:

@@ -23,13 +23,14 @@ from mldl_ray.serving_form import ServingModel
 from mldl_ray.serving_form.form import Form
 from mldl_ray.serving_form.pace import Pace
 from serve.bodies import Bodies
-from serve.predict import MOST_AT_ONCE, MOST_ROWS, Predictor
+from serve.predict import MOST_AT_ONCE, MOST_ROWS, SHADOW_QUEUE, Predictor
 from serve.recorder import Group, Recorder
 from serve.shortcut import Shortcut, close_shortcut, open_shortcut
 from serve.slots import ModelSlots
 from serve.traffic import Lane, Routes, Traffic
 
 ARM = Arm(version="1.0.0", manifest="sha256:0", share=1)
+SHADOW = Arm(version="1.0.1", manifest="sha256:1", share=0, app="m-m-v1.0.1-0")
 TABLE = RouteTable(model_key="m", epoch=7, salt="s", arms=(ARM,))
 ROW = {"a": 0.1, "b": 0.2}
 ONE = json.dumps({"inputs": [ROW]}).encode()
@@ -52,20 +53,46 @@ class Sent:
     """What the monitor got."""
 
     def __init__(self) -> None:
-        self.rows = 0
+        self.rows: dict[str, int] = {}
+        self.lost = 0
 
     async def take(self, batch: bytes) -> None:
-        self.rows += pa.ipc.open_stream(batch).read_all().num_rows
+        table = pa.ipc.open_stream(batch).read_all()
+        facts = table.schema.metadata
+        version = facts[b"version"].decode()
+        self.rows[version] = self.rows.get(version, 0) + table.num_rows
+        self.lost += int(facts[b"lost"])
+
+
+class Hangs:
+    """A shadow's handle whose answers never come."""
+
+    def __init__(self) -> None:
+        self.predict, self.asked = self, 0
+
+    async def remote(self, body: bytes) -> bytes:
+        self.asked += 1
+        await asyncio.Event().wait()
+        raise AssertionError("not reached")
+
+
+class Crashes(Hangs):
+    """One whose process died."""
+
+    async def remote(self, body: bytes) -> bytes:
+        self.asked += 1
+        raise ConnectionResetError("the actor died")
 
 
 def predictor_of(
-    model: ServingModel, folder: Path, bodies: Bodies | None = None, sent: Sent | None = None
+    model: ServingModel, folder: Path, bodies: Bodies | None = None, sent: Sent | None = None, shadow: Any = None
 ) -> Predictor:
     recorder = Recorder("m", (sent or Sent()).take, flush_s=1, most_rows=20_000)
     recorder.describe(ARM.version, model.schema)
     traffic = Traffic("m", "r", ModelSlots(MemoryBlobs(), folder), recorder, folder / "routes.json")
     lane = Lane(ARM, Group(ARM.version, "stable", 7, 1.0, ""), model=model)
-    traffic.routes = Routes(TABLE, {ARM.version: lane}, None)
+    beside = Lane(SHADOW, Group(SHADOW.version, "shadow", 7, 0.5, "d"), handle=shadow) if shadow else None
+    traffic.routes = Routes(TABLE, {ARM.version: lane}, beside)
     return Predictor("m", traffic, recorder, bodies)
 
 
@@ -237,3 +264,44 @@ def test_the_shortcut_hands_over_predictions_and_leaves_serves_own_paths(
         assert (await client.post(url, content=ONE)).status_code == 204
 
     over_http(Shortcut(serves), free_port, story)
+
+
+@pytest.mark.parametrize("shadow", [Hangs, Crashes])
+def test_a_shadow_that_hangs_or_crashes_keeps_no_answer_waiting(
+    model: ServingModel, tmp_path: Path, shadow: type[Hangs]
+) -> None:
+    beside, sent = shadow(), Sent()
+    app = predictor_of(model, tmp_path, sent=sent, shadow=beside)
+    asked = 2 * SHADOW_QUEUE
+
+    async def scene() -> None:
+        workers = [asyncio.create_task(app.answer_shadows()) for _ in range(8)]
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+            for _ in range(asked):
+                answer = await client.post("/m", content=ONE)
+                assert (answer.status_code, answer.headers["x-mldl-version"]) == (200, "1.0.0")
+                await asyncio.sleep(0)  # the transport has no I/O, so nothing else would have a turn
+        for worker in workers:
+            worker.cancel()
+        await app._recorder.flush()
+
+    asyncio.run(scene())
+    assert beside.asked
+    assert sent.rows["1.0.0"] == asked
+    if shadow is Hangs:
+        assert beside.asked == 8  # one each, for as long as a candidate may take
+        assert sent.lost == asked - SHADOW_QUEUE - 8
+
+
+def test_what_waits_for_a_shadow_is_bounded_in_rows(model: ServingModel, tmp_path: Path) -> None:
+    sent = Sent()
+    app = predictor_of(model, tmp_path, sent=sent, shadow=Hangs())
+
+    async def scene() -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+            for _ in range(3):
+                (await client.post("/m", json={"inputs": [ROW] * (MOST_ROWS // 2)})).raise_for_status()
+        await app._recorder.flush()
+
+    asyncio.run(scene())
+    assert sent.lost == MOST_ROWS // 2
