@@ -142,9 +142,7 @@ class Reconciler:
                 return True
         return False
 
-    def commit(
-        self, move: Move, endpoint_version: int, revisions: Mapping[str, int], once: Once | None = None
-    ) -> None:
+    def commit(self, move: Move, endpoint_version: int, revisions: Mapping[str, int], once: Once | None = None) -> None:
         """Append a move: the endpoint, every deployment that it touches, and its events; or nothing."""
         writes = [write("endpoint", move.endpoint.model_key, endpoint_version, move.endpoint)]
         for touched in (move.deployment, *move.ended):

@@ -20,6 +20,7 @@ from contracts.http import (
     EvaluateRequest,
     ExplainAnswer,
     ExplainRequest,
+    HoldRequest,
     JobAccepted,
     PolicyRequest,
     PromoteRequest,
@@ -282,6 +283,16 @@ class MLDLClient(Operations):
         """Send a rollout on."""
         body = read(PromoteRequest, {"deployment_id": deployment_id, "to_pct": to_pct, "reason": reason})
         return self._post(DeploymentView, "/canary/promote", body)
+
+    def hold(self, deployment_id: str, *, reason: str) -> DeploymentView:
+        """Keep a rollout where it is until it is resumed; harm still takes it back."""
+        body = read(HoldRequest, {"deployment_id": deployment_id, "reason": reason})
+        return self._post(DeploymentView, "/canary/hold", body)
+
+    def resume(self, deployment_id: str, *, reason: str) -> DeploymentView:
+        """Let a held rollout go on."""
+        body = read(HoldRequest, {"deployment_id": deployment_id, "reason": reason})
+        return self._post(DeploymentView, "/canary/resume", body)
 
     def endpoints(self) -> list[EndpointView]:
         """List what serves now."""

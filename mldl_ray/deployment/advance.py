@@ -23,7 +23,7 @@ from mldl_ray.deployment.plan import traffic
 MANAGER = "deployment-manager"
 START_TIMEOUT_S = 180.0
 SWITCH_TIMEOUT_S = 120.0
-HOLDABLE = frozenset({"requested", "starting", "canary", "baking"})
+HOLDABLE = frozenset({"requested", "starting", "checking", "canary", "baking"})
 """States that end by themselves, and in which nothing is lost by staying."""
 
 
@@ -226,6 +226,8 @@ def _checking(endpoint: Endpoint, deployment: Deployment, seen: Observed) -> Mov
         return _fail(
             endpoint, deployment, seen.now_s, f"the version went down while it was checked: {seen.app_failure}"
         )
+    if deployment.held is not None:
+        return None
     late = seen.now_s - _since_s(deployment) > replay.CHECK_TIMEOUT_S
     report = seen.replay or (replay.too_late() if late else None)
     if report is None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Literal
 
 import typer
+from rich.live import Live
 
 from contracts.errors import Incompatible
 from contracts.http import DeploymentView
 from contracts.records import Impact
 from contracts.specs import Json
+from mldl_ray.terminal.rollout_view import line, reason, shares, view
 from mldl_ray.terminal.verb import Terminal, Why, group, read_json, remote, table
 
 COMING = frozenset({"requested", "starting", "checking", "promoting"})
@@ -57,7 +62,12 @@ def deploy(
     body = read_json(spec, "--spec") if spec else {}
     if not isinstance(body, dict):
         raise Incompatible("--spec must be a JSON object: a DeploymentSpec")
-    options: Json = {"strategy": strategy, "canary_pct": canary_pct, "promotion_window": window, "beside": beside or None}
+    options: Json = {
+        "strategy": strategy,
+        "canary_pct": canary_pct,
+        "promotion_window": window,
+        "beside": beside or None,
+    }
     body |= {name: value for name, value in options.items() if value is not None}
     accepted = terminal.client.deploy(model_key, version, body, reason=reason)
     if wait == "no":
@@ -71,15 +81,16 @@ def list_deployments(
 ) -> None:
     """List deployments, newest first."""
     found = terminal.client.deployments(model_key=model_key, limit=limit)
-    rows = [(d.deployment_id, d.status, d.model_key, d.stable, d.candidate, d.strategy, _shares(d)) for d in found]
+    rows = [(d.deployment_id, d.status, d.model_key, d.stable, d.candidate, d.strategy, shares(d)) for d in found]
     terminal.show(found, table("deployment status model stable candidate strategy traffic", rows))
 
 
 def show_deployment(terminal: Terminal, deployment_id: str) -> None:
     """Show a deployment with its history and every decision."""
     found = terminal.client.deployment(deployment_id)
-    terminal.show(found, _line(found))
+    terminal.show(found, view(found, time.time()))
     if not terminal.as_json:
+        terminal.say("\nhistory")
         for change in found.history:
             terminal.say(f"  {change.status}: {change.reason} ({change.actor})")
         for decision in found.decisions:
@@ -99,19 +110,19 @@ def promote(
 ) -> None:
     """Send a rollout on by your decision."""
     found = terminal.client.promote(deployment_id, to_pct=to_pct, reason=reason)
-    terminal.show(found, _line(found))
+    terminal.show(found, line(found))
 
 
 def hold(terminal: Terminal, deployment_id: str, reason: Why) -> None:
     """Keep a rollout where it is, whatever the evidence, until you resume it; harm still takes it back."""
     found = terminal.client.hold(deployment_id, reason=reason)
-    terminal.show(found, _line(found))
+    terminal.show(found, line(found))
 
 
 def resume(terminal: Terminal, deployment_id: str, reason: Why) -> None:
     """Let a held rollout go on by the evidence."""
     found = terminal.client.resume(deployment_id, reason=reason)
-    terminal.show(found, _line(found))
+    terminal.show(found, line(found))
 
 
 def rollback(
@@ -190,33 +201,35 @@ def plan(terminal: Terminal, snapshot_id: str) -> None:
 
 
 def _watch(terminal: Terminal, deployment_id: str, until: Literal["started", "ended"]) -> None:
+    client = terminal.client
+    with _screen(terminal) as show:
+        if until == "started":
+            found = client.wait_deployment(deployment_id, on_change=show, until=lambda d: d.status not in COMING)
+        else:
+            found = client.wait_deployment(deployment_id, on_change=show, timeout_s=LOOK_TIMEOUT_S)
+    if terminal.as_json:
+        terminal.show(found)
+    if found.status in {"failed", "rolled_back", "superseded"}:
+        terminal.say(reason(found))
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _screen(terminal: Terminal) -> Iterator[Callable[[DeploymentView], None]]:
+    """Give what shows a rollout's changes: drawn over on a screen; elsewhere a line for each move and its reason."""
+    if terminal.out.is_terminal and not terminal.as_json:
+        with Live(console=terminal.out, auto_refresh=False) as live:
+            yield lambda found: live.update(view(found, time.time()), refresh=True)
+        return
     last = ""
 
     def show(found: DeploymentView) -> None:
         nonlocal last
-        if (line := _line(found)) != last:
-            terminal.say(line)
-            last = line
+        if (told := line(found)) != last:
+            terminal.say(f"{told}  {found.history[-1].reason if found.history else ''}".rstrip())
+            last = told
 
-    client = terminal.client
-    if until == "started":
-        found = client.wait_deployment(deployment_id, on_change=show, until=lambda d: d.status not in COMING)
-    else:
-        found = client.wait_deployment(deployment_id, on_change=show, timeout_s=LOOK_TIMEOUT_S)
-    if terminal.as_json:
-        terminal.show(found)
-    if found.status in {"failed", "rolled_back", "superseded"}:
-        reason = found.decisions[-1].why if found.decisions else found.history[-1].reason if found.history else ""
-        terminal.say(reason)
-        raise typer.Exit(1)
-
-
-def _line(found: DeploymentView) -> str:
-    return f"{found.deployment_id} {found.status:<12} {_shares(found)}".rstrip()
-
-
-def _shares(found: DeploymentView) -> str:
-    return ", ".join(f"{version} {share:.0%}" for version, share in found.traffic.items())
+    yield show
 
 
 def _impacts(impacts: tuple[Impact, ...], risk: str, reasons: tuple[str, ...], *, applied: bool) -> str:

@@ -12,14 +12,16 @@ from contracts.http import (
     DeploymentView,
     DeployRequest,
     EndpointView,
+    HoldRequest,
     PredictAnswer,
     PredictRequest,
     PromoteRequest,
     ScaleRequest,
 )
-from contracts.rollouts import Deployment
+from contracts.rollouts import LIVE_STATES, Deployment, Endpoint
+from mldl_ray.deployment.plan import traffic
 from serve.access import Deployer, Predictor, Reader
-from serve.calls import ActorsOf, OnceOf, StrictRoute
+from serve.calls import Actors, ActorsOf, OnceOf, StrictRoute
 from serve.routes import IdInPath, KeyFilter, KeyInPath, Limit
 
 router = APIRouter(tags=["deployments"], route_class=StrictRoute)
@@ -49,7 +51,8 @@ def deployments(actors: ActorsOf, _: Reader, model_key: KeyFilter = None, limit:
 @router.get("/deployments/{deployment_id}", response_model=DeploymentView)
 def deployment(deployment_id: IdInPath, actors: ActorsOf, _: Reader) -> Any:
     """Show a deployment: its step and traffic, and every decision with its grounds."""
-    return as_view(actors.deployments.deployment(deployment_id))
+    found: Deployment = actors.deployments.deployment(deployment_id)
+    return as_view(found).model_copy(update=_now(actors, found))
 
 
 @router.post("/canary/promote", response_model=DeploymentView)
@@ -58,6 +61,20 @@ def promote(body: PromoteRequest, actors: ActorsOf, caller: Deployer, once: Once
     found = actors.deployments.promote(
         body.deployment_id, to_pct=body.to_pct, reason=body.reason, by=caller.name, once=once
     )
+    return as_view(found)
+
+
+@router.post("/canary/hold", response_model=DeploymentView)
+def hold(body: HoldRequest, actors: ActorsOf, caller: Deployer, once: OnceOf) -> Any:
+    """Keep a rollout where it is, whatever the evidence, until it is resumed; harm still takes it back."""
+    found = actors.deployments.hold(body.deployment_id, reason=body.reason, by=caller.name, once=once)
+    return as_view(found)
+
+
+@router.post("/canary/resume", response_model=DeploymentView)
+def resume(body: HoldRequest, actors: ActorsOf, caller: Deployer, once: OnceOf) -> Any:
+    """Let a held rollout go on by the evidence; what was seen while it was held counts."""
+    found = actors.deployments.resume(body.deployment_id, reason=body.reason, by=caller.name, once=once)
     return as_view(found)
 
 
@@ -88,6 +105,16 @@ def predict(
     if document is not None and document.body is not None and document.body.get("stable"):
         raise Unavailable(f"the endpoint of {model_key} is starting; try again in a moment", {"model_key": model_key})
     raise NotFound(f"no version of {model_key} serves; register one, then POST /deploy", {"model_key": model_key})
+
+
+def _now(actors: Actors, found: Deployment) -> dict[str, dict[str, float]]:
+    """Give today's traffic where others go on beside it: its own history tells of its own moves only."""
+    document = actors.journal.read("endpoint", found.model_key) if found.status in LIVE_STATES else None
+    endpoint = Endpoint.model_validate(document.body) if document is not None else None
+    if endpoint is None or len(endpoint.deployment_ids) < 2:
+        return {}
+    documents = [actors.journal.read("deployment", name) for name in endpoint.deployment_ids]
+    return {"traffic": traffic(endpoint, [Deployment.model_validate(d.body) for d in documents if d is not None])}
 
 
 def as_view(found: Deployment) -> DeploymentView:

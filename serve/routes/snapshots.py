@@ -72,6 +72,8 @@ def _returnable(actors: Actors, deployment_id: str) -> Rollback:
 
 def _returned(deployment: Deployment, *, applied: bool) -> Rollback:
     sentence = f"all traffic of {deployment.model_key} goes from {deployment.version} back to {deployment.stable}"
+    if deployment.stable is None:
+        sentence = f"nothing serves {deployment.model_key} any more, as before {deployment.version} came up"
     impact = Impact(
         kind="endpoint",
         key=deployment.model_key,
