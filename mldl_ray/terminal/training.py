@@ -1,4 +1,4 @@
-"""Data, training jobs, evaluations."""
+"""Training jobs and evaluations. Registered rows are in ``datasets``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from contracts.errors import Incompatible
 from contracts.evaluations import Evaluation
 from contracts.records import Job
 from contracts.specs import Json
+from mldl_ray.terminal.datasets import listed
 from mldl_ray.terminal.verb import Terminal, Why, group, read_json, remote, table
 
 ModelKey = Annotated[str | None, typer.Option("--model", help="Only of this model_key.")]
@@ -32,12 +33,6 @@ def add(app: typer.Typer) -> None:
     remote(jobs, "cancel")(cancel_job)
     remote(jobs, "experience")(list_experience)
     app.add_typer(jobs, name="jobs")
-    datasets = group("Registered rows.")
-    remote(datasets, "list")(list_datasets)
-    remote(datasets, "show")(show_dataset)
-    remote(datasets, "register")(register_dataset)
-    remote(datasets, "quality")(dataset_quality)
-    app.add_typer(datasets, name="datasets")
 
 
 def train(
@@ -66,6 +61,9 @@ def train(
     cv_strategy: Annotated[str | None, typer.Option(help="auto, stratified, kfold, group or time.")] = None,
     group_column: Annotated[str | None, typer.Option(help="Rows of one group are never split between folds.")] = None,
     time_column: Annotated[str | None, typer.Option(help="Only rows that are earlier by it learn.")] = None,
+    gap: Annotated[int | None, typer.Option(help="In time: rows left out before the ones that judge.")] = None,
+    embargo: Annotated[int | None, typer.Option(help="In time: rows left out after the ones that judge.")] = None,
+    window: Annotated[str | None, typer.Option(help="In time: expanding, or rolling.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same result.")] = None,
     warm_start: Annotated[
         bool | None,
@@ -102,11 +100,12 @@ def train(
         body,
         "data",
         _source(data, dataset)
-        | {"target": target, "exclude": _list(exclude), "sensitive": _list(sensitive)}
+        | {"target": target, "exclude": listed(exclude), "sensitive": listed(sensitive)}
         | {"group_column": group_column, "time_column": time_column},
     )
     _fill(body, "hpo", {"max_trials": trials, "strategy": strategy, "metric": metric, "warm_start": warm_start})
-    _fill(body, "cv", {"folds": folds, "repeats": repeats, "strategy": cv_strategy})
+    times = {"gap": gap, "embargo": embargo, "window": window}
+    _fill(body, "cv", {"folds": folds, "repeats": repeats, "strategy": cv_strategy} | times)
     _fill(body, "resources", {"cpus": cpus, "gpus": gpus, "memory_bytes": size_bytes(memory) if memory else None})
     body |= {name: value for name, value in (("seed", seed), ("priority", priority)) if value is not None}
     accepted = terminal.client.train(body)
@@ -135,7 +134,7 @@ def evaluate(
         model_key=model_key,
         version=version if model_key else None,
         data=rows,
-        metrics=_list(metrics),
+        metrics=listed(metrics),
     )
     terminal.show(found, table("figure value low high", _figures(found)))
 
@@ -226,41 +225,6 @@ def list_experience(terminal: Terminal, model_key: ModelKey = None, limit: int =
     terminal.show(found, table("job model family rows metric score settings", rows))
 
 
-def list_datasets(terminal: Terminal) -> None:
-    """List registered datasets."""
-    found = terminal.client.datasets()
-    rows = [(d.dataset_id, d.version, d.rows, len(d.columns), d.target, d.source) for d in found]
-    terminal.show(found, table("dataset version rows columns target source", rows))
-
-
-def show_dataset(terminal: Terminal, dataset_id: str, version: Annotated[str | None, typer.Argument()] = None) -> None:
-    """Show a dataset: its columns, roles and statistics."""
-    found = terminal.client.dataset(dataset_id, version)
-    terminal.show(found, table("column type", found.columns.items()))
-
-
-def dataset_quality(
-    terminal: Terminal, dataset_id: str, version: Annotated[str | None, typer.Argument()] = None
-) -> None:
-    """Show what is wrong with a dataset's rows, held against the version before it."""
-    terminal.show(terminal.client.quality(dataset_id, version))
-
-
-def register_dataset(
-    terminal: Terminal,
-    data: Annotated[str, typer.Argument(help="Parquet or CSV file, or URI.")],
-    target: Annotated[str, typer.Option(help="Column to predict.")],
-    name: Annotated[str | None, typer.Option(help="The file's when absent.")] = None,
-    exclude: str = "",
-    sensitive: str = "",
-    reason: Annotated[str, typer.Option(help="Why; kept in the journal.")] = "",
-) -> None:
-    """Register a file's rows: stored by digest, never changed."""
-    ref = {"uri": data, "target": target, "exclude": _list(exclude), "sensitive": _list(sensitive)}
-    found = terminal.client.register_dataset(ref, dataset_id=name, reason=reason)
-    terminal.show(found, f"{found.dataset_id} {found.version}: {found.rows} rows, {len(found.columns)} columns")
-
-
 def _exported(terminal: Terminal, job_id: str, out: Path) -> int:
     """Write a job's trials to a file, and count them."""
     from pyarrow import csv, parquet  # noqa: PLC0415  # slow to load, and only needed here
@@ -319,10 +283,6 @@ def _settings(given: list[str]) -> Json:
         except ValueError:
             found[name] = value
     return found
-
-
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _watched(terminal: Terminal, job_id: str) -> Job:
