@@ -40,10 +40,11 @@ class Epoch:
         self.mine: Flags = stream.point[self.key] < share
         self.failed: Flags = _chosen(stream.failed, start, self.mine)
         self._wrong: Flags = _chosen(stream.wrong, start, self.mine)
-        self._labelled = stream.labelled[start:]
+        self._labelled = stream.labelled[start:] & ~self.failed  # what failed has no answer to be labelled
         self._bins = _chosen(stream.bins, start, self.mine)
         self._histograms = np.zeros((2, BINS), dtype=np.int64)
-        self._counted = 0
+        self._counted, self._answered = 0, (-1, -1)
+        self._answer: tuple[ArmTelemetry, ArmTelemetry]
         self.by_request, self.by_label = self._of_requests(), self._of_labels()
         self.row = _in_a_row(self.mine, self.failed)
 
@@ -95,14 +96,17 @@ class Epoch:
     def arms(self, position: int, labels: int) -> tuple[ArmTelemetry, ArmTelemetry]:
         """Count the first ``position`` requests of the epoch, and the labels of the first ``labels``."""
         position = min(position, self._end - self.start)
+        if (position, labels) == self._answered:
+            return self._answer
+        self._answered = position, labels
         if position > self._counted:
             rows = slice(self._counted, position)
             place = self._bins[rows].astype(np.int64) + BINS * self.mine[rows]
             self._histograms += np.bincount(place, minlength=2 * BINS).reshape(2, BINS)
             self._counted = position
         full = self._full(position, labels)
-        stable, candidate = (self._arm(arm, position, labels, full) for arm in (0, 1))
-        return stable, candidate
+        self._answer = self._arm(0, position, labels, full), self._arm(1, position, labels, full)
+        return self._answer
 
     def _full(self, position: int, labels: int) -> bool:
         failures = self._seen.failures + int(self.by_request["error_keys"][position].sum())
@@ -114,9 +118,9 @@ class Epoch:
         if full:
             by_key = ("error_keys", "labelled_keys", "wrong_keys", "judged_keys", "misjudged_keys")
             counts |= dict.fromkeys(by_key)
-        known = {"epoch": self.number, "share": self.share, "latency_counts": tuple(self._histograms[arm].tolist())}
+        counts |= {"epoch": self.number, "share": self.share, "latency_counts": tuple(self._histograms[arm].tolist())}
         version, row = (CANDIDATE, int(self.row[position])) if arm else (STABLE, 0)
-        return ArmTelemetry.model_construct(version=version, errors_in_a_row=row, **known, **counts)
+        return ArmTelemetry.model_construct(version=version, errors_in_a_row=row, **counts)
 
 
 def telemetry(epochs: Sequence[Epoch], position: int, now_s: float) -> RolloutTelemetry:
@@ -124,7 +128,8 @@ def telemetry(epochs: Sequence[Epoch], position: int, now_s: float) -> RolloutTe
     found = [
         epoch.arms(position if epoch is epochs[-1] else len(epoch.key), epoch.labels_at(now_s)) for epoch in epochs
     ]
-    stable, candidate = tuple(pair[0] for pair in found), tuple(pair[1] for pair in found)
+    stable = tuple(pair[0] for pair, epoch in zip(found, epochs, strict=True) if epoch.share < 1)
+    candidate = tuple(pair[1] for pair in found)
     return RolloutTelemetry.model_construct(
         deployment_id="dep", stable=stable, candidate=candidate, task="classification"
     )

@@ -1,7 +1,7 @@
 """The product's judge on a simulated stream: the real ``decide`` says what, the real ``advance`` does it.
 
 A look is one call of ``decide``. ``every``: after each request that the candidate answered. ``eventful``: after a
-request when the candidate's requests, its errors or its wrong labels are 2% more (so up to fifty: one more) than when
+request when the candidate's requests, its errors or its wrong labels are 5% more (so up to twenty: one more) than when
 they last were a reason to look, and likewise for its requests since the step's window ended. At a high rate the manager
 looks less often than either, about once a second.
 """
@@ -15,16 +15,18 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from bench.rollouts.counts import CANDIDATE, STABLE, Epoch, Seen, telemetry
-from bench.rollouts.outcome import Held, Outcome, outcome
+from bench.rollouts.outcome import Held, Outcome, Verdict, outcome
 from bench.rollouts.streams import Stream, Whole
-from contracts.rollouts import Deployment, Endpoint
+from contracts.rollouts import Decision, Deployment, Endpoint
 from contracts.specs import DeploymentSpec
 from mldl_ray.deployment.advance import Observed, advance
 from mldl_ray.deployment.decide import decide
 
 STEPS = (5.0, 25.0, 50.0, 100.0)
 Looking = Literal["every", "eventful"]
-GROWTH = 1.02
+GROWTH = 1.05
+WINDOW_PART, BAKE_PART = 1 / 4, 1 / 18
+"""Of the horizon: 45 minutes a step, ten to bake, of three hours; it serves alone for the rest."""
 
 
 class Ours(NamedTuple):
@@ -34,39 +36,14 @@ class Ours(NamedTuple):
     early_promotion: bool = False
     looking: Looking = "eventful"
     alpha: float = 0.05
-    window_part: float = 0.25
-    """Of the horizon, that a step lasts: three steps and the candidate alone for the rest."""
 
     def judge(self, stream: Stream, harm: str) -> Outcome:
         """Run one deployment to its end or the horizon."""
-        endpoint, deployment = self._begin(stream)
-        held, epochs = [Held(0, deployment.steps[0] / 100)], []
-        seen, looks, start = Seen(len(stream.point)), 0, 0
-        while start < len(stream):
-            share = deployment.steps[deployment.step] / 100
-            epochs.append(Epoch(stream, endpoint.epoch, share, start, seen))
-            for position in self._positions(epochs[-1], deployment):
-                now_s, looks = float(stream.at_s[start + position - 1]), looks + 1
-                decision = decide(telemetry(epochs, position, now_s), deployment, now_s)
-                if decision.verdict != "HOLD":
-                    break
-            else:
-                return outcome(stream, held, "undecided", stream.horizon_s, harm=harm, looks=looks)
-            move = advance(endpoint, deployment, Observed(now_s, decision=decision))
-            assert move is not None, "a canary that is not held moves"
-            endpoint, deployment = move.endpoint, move.deployment
-            start += position
-            if deployment.status == "rolling_back":
-                held.append(Held(start, 0.0))
-                return outcome(stream, held, "rolled_back", now_s, harm=harm, looks=looks, rule=decision.rule)
-            held.append(Held(start, deployment.steps[deployment.step] / 100))
-            if deployment.status == "promoting":
-                return outcome(stream, held, "promoted", now_s, harm=harm, looks=looks)
-            epochs[-1].close(start)
-        return outcome(stream, held, "undecided", stream.horizon_s, harm=harm, looks=looks)
+        return _Run(stream, harm, self).outcome()
 
-    def _begin(self, stream: Stream) -> tuple[Endpoint, Deployment]:
-        deployment = Deployment(
+    def begin(self, horizon_s: float) -> Deployment:
+        """Give the deployment at its first step."""
+        return Deployment(
             deployment_id="dep",
             model_key="m",
             version=CANDIDATE,
@@ -76,19 +53,73 @@ class Ours(NamedTuple):
             stable=STABLE,
             steps=STEPS,
             step_started_s=0.0,
-            promotion_window_s=self.window_part * stream.horizon_s,
-            bake_window_s=0,
+            promotion_window_s=WINDOW_PART * horizon_s,
+            bake_window_s=BAKE_PART * horizon_s,
             first_epoch=1,
         )
-        return Endpoint(model_key="m", stable=STABLE, epoch=1, salt="s"), deployment
 
-    def _positions(self, epoch: Epoch, deployment: Deployment) -> Iterator[int]:
+
+class _Run:
+    """One deployment on its way: epoch after epoch, each begun by a move."""
+
+    def __init__(self, stream: Stream, harm: str, how: Ours) -> None:
+        self._stream, self._harm, self._how = stream, harm, how
+        self._deployment = how.begin(stream.horizon_s)
+        self._endpoint = Endpoint(model_key="m", stable=STABLE, epoch=1, salt="s")
+        self._held = [Held(0, STEPS[0] / 100)]
+        self._epochs: list[Epoch] = []
+        self._seen, self._looks = Seen(len(stream.point)), 0
+
+    def outcome(self) -> Outcome:
+        start, promoted_s = 0, None
+        while start < len(self._stream):
+            decision, start = self._look(start)
+            if decision is None:
+                break
+            if decision.verdict == "ROLLBACK":
+                self._held.append(Held(start, 0.0))
+                return self._ended("rolled_back", decision.at_s, decision.rule)
+            self._go_on(decision)
+            self._held.append(Held(start, self._share))
+            promoted_s = decision.at_s if self._share == 1 else None
+        return self._ended("promoted", promoted_s) if promoted_s else self._ended("undecided", self._stream.horizon_s)
+
+    @property
+    def _share(self) -> float:
+        return self._deployment.steps[self._deployment.step] / 100
+
+    def _look(self, start: int) -> tuple[Decision | None, int]:
+        """Look until there is something to do: the decision and the request after it; None at the end."""
+        epoch = Epoch(self._stream, self._endpoint.epoch, self._share, start, self._seen)
+        self._epochs.append(epoch)
+        for position in self._positions(epoch):
+            now_s = float(self._stream.at_s[start + position - 1])
+            self._looks += 1
+            decision = decide(telemetry(self._epochs, position, now_s), self._deployment, now_s)
+            if decision.verdict == "ROLLBACK" or (decision.verdict == "PROMOTE" and self._share < 1):
+                epoch.close(start + position)
+                return decision, start + position
+        return None, len(self._stream)
+
+    def _go_on(self, decision: Decision) -> None:
+        """Make the moves that a promotion leads to; what they wait for is there at once."""
+        seen = Observed(decision.at_s, endpoint="running", applied=True, drained=True, decision=decision)
+        for _ in range(2 if self._deployment.step + 1 == len(STEPS) - 1 else 1):
+            move = advance(self._endpoint, self._deployment, seen)
+            assert move is not None, f"a promoted deployment that is {self._deployment.status} moves"
+            self._endpoint, self._deployment = move.endpoint, move.deployment
+
+    def _positions(self, epoch: Epoch) -> Iterator[int]:
         """Give the requests of the epoch after which to look, counted from its first as 1."""
-        ends_s = (deployment.step_started_s or 0.0) + deployment.promotion_window_s
-        if self.looking == "every":
-            yield from (np.flatnonzero(epoch.mine) + 1).tolist()
-            return
-        yield from _eventful(epoch, ends_s).tolist()
+        began_s = self._deployment.step_started_s or 0.0
+        baking = self._deployment.status == "baking"
+        ends_s = began_s + (self._deployment.bake_window_s if baking else self._deployment.promotion_window_s)
+        every = np.flatnonzero(epoch.mine) + 1 if self._how.looking == "every" else _eventful(epoch, ends_s)
+        until = np.searchsorted(epoch.at_s, ends_s) if baking else len(epoch.at_s)
+        yield from every[every <= until].tolist()
+
+    def _ended(self, verdict: Verdict, at_s: float, rule: str = "") -> Outcome:
+        return outcome(self._stream, self._held, verdict, at_s, harm=self._harm, looks=self._looks, rule=rule)
 
 
 def _eventful(epoch: Epoch, ends_s: float) -> Whole:
@@ -99,10 +130,10 @@ def _eventful(epoch: Epoch, ends_s: float) -> Whole:
 
 
 def _sparse(rows: Whole) -> Whole:
-    """Keep the first, and then each that is 2% further on than the last one kept, at least the next.
+    """Keep the first, and then each that is 5% further on than the last one kept, at least the next.
 
-    >>> _sparse(np.arange(1000))[[0, 1, 49, 50, 51, 52]].tolist()
-    [0, 1, 49, 51, 53, 55]
+    >>> _sparse(np.arange(30)).tolist()[-9:]
+    [17, 18, 19, 20, 22, 24, 26, 28]
     """
     kept, count = [], 1
     while count <= len(rows):

@@ -109,7 +109,7 @@ class Alarm(NamedTuple):
 class Kayenta(NamedTuple):
     """Compare the minutes of both arms so far by Mann–Whitney, again after every interval.
 
-    Three metrics (errors a request, p95 and, once there are labels, wrong answers), which may not increase, in groups of
+    Three metrics that may not increase (errors a request, p95 and, once there are labels, wrong answers), in groups of
     their own with equal weights; a minute without data is left out. The score is the share of metrics that pass; with
     marginal 75 and pass 95 one that is High ends the canary. A score that is not yet there (no data) waits.
 
@@ -177,7 +177,8 @@ class Minute(NamedTuple):
         mine = self.stream.point[self.stream.key[self.labels]] < share
         labelled = self.stream.labelled[self.labels]
         for arm, (failed, latency) in enumerate(self.of(share)):
-            wrong = self.stream.wrong[arm][self.labels][labelled & (mine == bool(arm))]
+            answered = labelled & (mine == bool(arm)) & ~self.stream.failed[arm][self.labels]
+            wrong = self.stream.wrong[arm][self.labels][answered]
             p95 = float(np.quantile(latency, 0.95)) if len(latency) else float("nan")
             found.append((_mean(failed), p95, _mean(wrong)))
         return tuple(found)
