@@ -24,7 +24,7 @@ from types import FrameType
 
 import httpx
 
-from bench.peers import ours, wrk
+from bench.peers import ours, rolling, wrk
 from bench.peers.processes import ask
 from bench.peers.start import PEERS, PINS
 from bench.peers.workloads import MAKE, Workload
@@ -39,6 +39,9 @@ TARGETS = {
     "adult": {"vs_uvicorn": 3.0, "vs_mlflow": 5.0},
 }
 WARM_UP_S, SETTLE_S = 2, 2.0
+ROLLBACKS = 10
+ROLLOUTS = {"shadow": rolling.shadow, "two_replicas": rolling.two_replicas}
+BACK = "rollbacks"
 LEAST_SHARE, MOST_SHARE = 0.02, 0.09
 """Of 1,000 answers or more, about 5% come from the candidate; outside of this they do not."""
 LIBRARIES = ("ray", "fastapi", "uvicorn", "scikit-learn", "xgboost", "onnxruntime", "numpy", "pandas")
@@ -66,6 +69,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.serving", description=__doc__)
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--workload", nargs="+", choices=list(MAKE), default=list(MAKE))
+    parser.add_argument("--rollouts", nargs="*", choices=[*ROLLOUTS, BACK], default=[*ROLLOUTS, BACK])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=6, help="of load on one system in one round")
     asked = parser.parse_args(arguments)
@@ -96,7 +100,22 @@ def _workload(workload: Workload, system: ours.Ours | None, asked: argparse.Name
         if system is not None:
             answer |= _ratios(workload.name, rounds) | _canary(workload, system, seen)
             answer |= {"failed": sum(one[OURS].errors for one in rounds), "agreement": _agreement(targets)}
+            answer |= _rolling(workload, system, targets[0], asked, folder)
         return answer
+
+
+def _rolling(workload: Workload, system: ours.Ours, target: Target, asked: argparse.Namespace, folder: Path) -> Json:
+    """Measure what rollouts and replicas do to those who are answered; the canary ends here."""
+    if asked.rollouts:
+        system.back(workload)
+    answer: Json = {}
+    for part in asked.rollouts:
+        _say(f"{workload.name}: {part}")
+        if part == BACK:
+            answer |= rolling.rollbacks(system, workload, target, ROLLBACKS)
+        else:
+            answer[part] = ROLLOUTS[part](system, workload, target, folder, asked.rounds, asked.seconds)
+    return answer
 
 
 def _measure(target: Target, folder: Path, seconds: int, number: int) -> Measured:

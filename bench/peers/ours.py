@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 
@@ -29,6 +30,13 @@ ROLLOUT: Json = {
     "guardrails": {"rollback_on": ["metric_drop", "violation"]},
 }
 """Without ``drift_spike``: 200 rows again and again are not like the held-out ones, and the monitor sees it."""
+
+
+class Rollout(NamedTuple):
+    """A version on its way out, and how it is taken back."""
+
+    version: str
+    back: Callable[[], object]
 
 
 class Ours:
@@ -84,6 +92,37 @@ class Ours:
         """Say what serves the stable version: ``onnx`` or ``native``."""
         form = self._admin.version(workload.name, "stable").bundle.serving_form
         return form.kind if form else "native"
+
+    def back(self, workload: Workload) -> None:
+        """End the canary: what is measured next is stable alone."""
+        deployment_id, _ = self._rollouts[workload.name]
+        self._ended(deployment_id)
+
+    @contextmanager
+    def rollout(self, workload: Workload, spec: Json, state: str) -> Iterator[Rollout]:
+        """Have the second version go out as a spec says, from when it is in a state until the block ends."""
+        _, version = self._rollouts[workload.name]
+        deployment_id = self._admin.deploy(workload.name, version, spec).deployment_id
+        wait(lambda: self._admin.deployment(deployment_id).status == state or None, START_S, f"{version} to be {state}")
+        try:
+            yield Rollout(version, lambda: self._admin.rollback(deployment_id=deployment_id, reason="bench"))
+        finally:
+            self._ended(deployment_id)
+
+    def scale(self, workload: Workload, replicas: int) -> None:
+        """Have the endpoint run with so many replicas, all of them answering."""
+        self._admin.scale(workload.name, replicas, reason="bench")
+
+        def there() -> bool | None:
+            found = next(one for one in self._admin.endpoints() if one.model_key == workload.name)
+            return found.live_replicas == replicas or None
+
+        wait(there, START_S, f"{replicas} replicas")
+
+    def _ended(self, deployment_id: str) -> None:
+        if self._admin.deployment(deployment_id).status in LIVE_STATES:
+            self._admin.rollback(deployment_id=deployment_id, reason="bench")
+        self._admin.wait_deployment(deployment_id, timeout_s=START_S)
 
     def _canary(self, deployment_id: str) -> bool:
         found = self._admin.deployment(deployment_id)

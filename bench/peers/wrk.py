@@ -80,20 +80,21 @@ def script(target: Target) -> str:
     )
 
 
-def load(target: Target, folder: Path, seconds: float) -> Measured:
-    """Send as much as the target answers, over 16 connections, from one thread.
+def load(target: Target, folder: Path, seconds: float, connections: int = CONNECTIONS) -> Measured:
+    """Send as much as the target answers, over kept connections, from one thread.
 
     Args:
         target: Whom to ask.
         folder: For the script.
         seconds: How long, in whole seconds.
+        connections: How many requests are under way at once.
 
     Raises:
         RuntimeError: wrk itself failed.
     """
     file = folder / f"{target.name}.lua"
     file.write_text(script(target), encoding="utf-8")
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{round(seconds)}s", f"--timeout={TIMEOUT_S}s", f"-s{file}"]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{round(seconds)}s", f"--timeout={TIMEOUT_S}s", f"-s{file}"]
     done = subprocess.run([*command, target.url], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"wrk failed on {target.name}: {done.stderr.strip() or done.stdout.strip()}")

@@ -1,0 +1,89 @@
+"""What sharing a run between callers gives, for a model where it pays: one replica's app with it and without.
+
+At 64 connections and at one, round after round, both up the whole time. Prints one JSON line. Ray has no part in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from bench.peers import wrk
+from bench.peers.processes import free_port, running
+from bench.peers.replica_app import ROWS
+from bench.peers.workloads import Workload, adult
+from bench.peers.wrk import Target
+from contracts.specs import Json
+from mldl_ray.adapters import create_adapter
+from mldl_ray.serving_form import compile_form
+
+MODES = ("batched", "unbatched")
+CONNECTIONS = (64, 1)
+TRAINING_ROWS = 2000
+MODELS: dict[str, tuple[str, Json]] = {
+    "mlp": ("mlp", {"width": 1024, "depth": 3, "epochs": 1}),
+    "xgb": ("xgb", {"n_estimators": 3000, "max_depth": 8}),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.batching", description=__doc__)
+    parser.add_argument("--model", nargs="+", choices=list(MODELS), default=list(MODELS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=5)
+    asked = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="mldl-bench-") as name:
+        workload = adult(Path(name) / "adult")
+        found = {model: measure(workload, model, Path(name) / model, asked) for model in asked.model}
+    print(json.dumps({"bench": "batching"} | found))
+
+
+def measure(workload: Workload, model: str, folder: Path, asked: argparse.Namespace) -> Json:
+    """Serve one model both ways and compare."""
+    form = _saved(workload, model, folder)
+    answer: Json = {"form": form}
+    with ExitStack() as stack:
+        targets = [stack.enter_context(running(*_command(folder, mode, workload), folder=folder)) for mode in MODES]
+        for connections in CONNECTIONS:
+            rounds = [
+                {target.name: wrk.load(target, folder, asked.seconds, connections) for target in targets}
+                for _ in range(asked.rounds)
+            ]
+            ratios = [one["batched"].req_s / one["unbatched"].req_s for one in rounds]
+            answer[f"at_{connections}"] = {
+                "vs_unbatched": round(statistics.median(ratios), 2),
+                "errors": sum(found.errors for one in rounds for found in one.values()),
+            } | {mode: [one[mode]._asdict() for one in rounds] for mode in MODES}
+            print(f"{model} at {connections}: {ratios}", file=sys.stderr, flush=True)
+    return answer
+
+
+def _command(folder: Path, mode: str, workload: Workload) -> tuple[list[str], Target]:
+    port = free_port()
+    command = [sys.executable, "-m", "bench.peers.replica_app", str(folder), str(port), mode]
+    return command, Target(mode, f"http://127.0.0.1:{port}/m", workload.bodies())
+
+
+def _saved(workload: Workload, model: str, folder: Path) -> str:
+    """Train and save a version; give the kind of its form."""
+    family, hyperparams = MODELS[model]
+    table = pq.read_table(workload.file).slice(0, TRAINING_ROWS)
+    features, target = table.drop_columns([workload.target]), table[workload.target].to_pylist()
+    adapter = create_adapter(family, model_key="m", **hyperparams).fit(features, target)
+    folder.mkdir(parents=True)
+    adapter.save(folder)
+    (folder / ROWS).write_text(json.dumps(workload.rows[:8]), encoding="utf-8")
+    return str(compile_form(adapter, folder, features.slice(0, 200)).kind)
+
+
+if __name__ == "__main__":
+    main()
