@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import takewhile
 from typing import Any
 
 import orjson
 from ray import serve as ray_serve
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 
 from contracts.replays import ReplayAnswer
 from contracts.specs import Json
 
-log = logging.getLogger(__name__)
 AT_ONCE = 2
 ROW_TIMEOUT_S = 2.0
 REPLAY_TIMEOUT_S = 30.0
@@ -46,7 +41,10 @@ class Replays:
 
 
 class _Run(threading.Thread):
-    """Ask all rows of one replay; a thread, because the deployment loop must not wait for it."""
+    """Ask all rows of one replay; a thread, because the deployment loop must not wait for it.
+
+    It has an event loop of its own: Serve's handles may be set to work on the loop of their caller only.
+    """
 
     def __init__(self, app: str, inputs: Sequence[Json]) -> None:
         super().__init__(name=f"replay-{app}", daemon=True)
@@ -56,27 +54,27 @@ class _Run(threading.Thread):
 
     def run(self) -> None:
         """Ask, a few rows at once, until all are answered or time is up."""
+        self.answers = asyncio.run(self._ask_all())
+
+    async def _ask_all(self) -> list[ReplayAnswer]:
+        handle = ray_serve.get_app_handle(self._app).options(stream=False)
         deadline_s = time.monotonic() + REPLAY_TIMEOUT_S
-        try:
-            handle = ray_serve.get_app_handle(self._app).options(stream=False)
-        except (RayError, RayServeException) as error:
-            self.answers = [ReplayAnswer(status=503, problem=_words(error))]
-            return
-
-        def ask(record: Json) -> ReplayAnswer | None:
-            over = self.stopped.is_set() or time.monotonic() > deadline_s
-            return None if over else _asked(handle, record)
-
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            self.answers = list(takewhile(lambda answer: answer is not None, pool.map(ask, self._inputs)))  # type: ignore[arg-type]  # None is what it stops at
+        answers: list[ReplayAnswer] = []
+        for start in range(0, len(self._inputs), AT_ONCE):
+            if self.stopped.is_set() or time.monotonic() > deadline_s:
+                break
+            some = self._inputs[start : start + AT_ONCE]
+            answers += await asyncio.gather(*(_asked(handle, record) for record in some))
+        return answers
 
 
-def _asked(handle: Any, record: Json) -> ReplayAnswer:
+async def _asked(handle: Any, record: Json) -> ReplayAnswer:
     try:
-        answer = orjson.loads(handle.predict.remote(orjson.dumps([record])).result(timeout_s=ROW_TIMEOUT_S))
+        asked = handle.predict.remote(orjson.dumps([record]))
+        answer = orjson.loads(await asyncio.wait_for(asked, ROW_TIMEOUT_S))
     except TimeoutError:
         return ReplayAnswer(status=504, problem=f"no answer within {ROW_TIMEOUT_S:g} s")
-    except (RayError, RayServeException) as error:
+    except Exception as error:  # noqa: BLE001  # whatever a candidate does wrong is the candidate's, and must not end the check
         return ReplayAnswer(status=500, problem=_words(error))
     if "refused" in answer:
         return ReplayAnswer(status=422, problem=str(answer["refused"])[:500])
