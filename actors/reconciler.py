@@ -17,13 +17,14 @@ from typing import NamedTuple, Protocol
 from actors.replays import Recall, Replays
 from actors.route_board import RouteBoard
 from contracts.errors import Conflict, MldlError, Unavailable
-from contracts.ports import AppState, Clock, Journal, Once, ServingBackend, endpoint_app
+from contracts.ports import POOL_APP, AppState, Clock, Journal, Once, ServingBackend, endpoint_app
 from contracts.rollouts import Decision, Deployment, Endpoint, RolloutTelemetry
 from contracts.routing import Arm, RouteTable
 from mldl_ray.access import ApiKeys
 from mldl_ray.deployment import decide
-from mldl_ray.deployment.advance import MANAGER, Move, Observed, advance, needs_candidate
+from mldl_ray.deployment.advance import Observed, advance, needs_candidate
 from mldl_ray.deployment.beside import considered
+from mldl_ray.deployment.moves import MANAGER, Move
 from mldl_ray.deployment.plan import route_table
 from mldl_ray.journal.documents import load, write
 from mldl_ray.registry.catalog import Catalog
@@ -102,11 +103,14 @@ class Reconciler:
     def _turned(self) -> bool:
         states = self._backend.states()
         roles = dict(self._keys.roles())
-        moved, wanted = False, set()
-        for document in self._journal.scan("endpoint", limit=MOST_ENDPOINTS):
+        moved, wanted, keys = False, set(), set()
+        found = self._journal.scan("endpoint", limit=MOST_ENDPOINTS)
+        self._pool([Endpoint.model_validate(document.body) for document in found], states)
+        for document in found:
             endpoint = Endpoint.model_validate(document.body)
+            keys.add(endpoint.model_key)
             if endpoint.stable is not None:
-                wanted.add(endpoint_app(endpoint.model_key))
+                wanted |= self._apps(endpoint, states)
             try:
                 moved |= self._endpoint(endpoint, document.version, states, roles)
             except Conflict as error:
@@ -115,8 +119,27 @@ class Reconciler:
             except MldlError as error:  # one endpoint's trouble must not stop the others
                 self._open = True
                 log.warning("%s: %s", endpoint.model_key, error)
-        self._sweep(states, wanted)
+        self._sweep(states, wanted, keys)
         return moved
+
+    def _pool(self, endpoints: Sequence[Endpoint], states: dict[str, AppState]) -> None:
+        """Have the pool run while an endpoint is shared, as wide as the widest, and let go of those that are not."""
+        shared = {found.model_key: found for found in endpoints if found.route == "shared" and found.stable is not None}
+        for gone in self._board.shared() - set(shared):
+            self._board.withdraw(gone)
+        if shared and states.get(POOL_APP, "absent") in {"absent", "running"}:
+            try:
+                self._backend.ensure_pool(max(found.replicas for found in shared.values()))
+            except Unavailable as error:
+                self._open = True
+                log.warning("the pool: %s", error)
+
+    def _apps(self, endpoint: Endpoint, states: dict[str, AppState]) -> set[str]:
+        """Name the apps that may serve an endpoint now: of one that moves to the pool both, until the pool has it."""
+        if endpoint.route == "single":
+            return {endpoint_app(endpoint.model_key)}
+        moved = states.get(POOL_APP) == "running" and self._board.applied(endpoint.model_key, endpoint.epoch)
+        return {POOL_APP} if moved else {POOL_APP, endpoint_app(endpoint.model_key)}
 
     def publish(self) -> None:
         """Show the table of every endpoint now, without a move."""
@@ -197,9 +220,9 @@ class Reconciler:
             self._board.publish(table)
 
     def _ensure(self, endpoint: Endpoint, live: Iterable[Deployment], states: dict[str, AppState]) -> None:
-        own = states.get(endpoint_app(endpoint.model_key), "absent")
+        own = states.get(serving_app(endpoint), "absent")
         self._open |= endpoint.stable is not None and own != "running"
-        if endpoint.stable is not None and own in {"absent", "running"}:
+        if endpoint.route == "single" and endpoint.stable is not None and own in {"absent", "running"}:
             self._backend.ensure_endpoint(endpoint.model_key, endpoint.replicas)
         for deployment in live:
             app = str(deployment.candidate_app)
@@ -214,14 +237,15 @@ class Reconciler:
         states: dict[str, AppState],
         others: tuple[Deployment, ...],
     ) -> Observed:
-        key, app, mine = endpoint.model_key, deployment.candidate_app or "", endpoint_app(endpoint.model_key)
+        key, app, mine = endpoint.model_key, deployment.candidate_app or "", serving_app(endpoint)
         state, own = states.get(app, "absent"), states.get(mine, "absent")
+        refused = self._board.refusal(key, endpoint.epoch) if mine == POOL_APP else None
         return Observed(
             now_s=self._clock.now_s(),
             app=state,
             app_failure=self._backend.failure(app) if state == "failed" else None,
-            endpoint=own,
-            endpoint_failure=self._backend.failure(mine) if own == "failed" else None,
+            endpoint=own if refused is None else "failed",
+            endpoint_failure=refused or (self._backend.failure(mine) if own == "failed" else None),
             applied=self._board.applied(key, endpoint.epoch),
             drained=self._board.applied(key, endpoint.epoch, drained=True),
             decision=self._judge(deployment, others),
@@ -244,19 +268,19 @@ class Reconciler:
             self.verdicts[deployment.deployment_id] = verdict
         return verdict
 
-    def _sweep(self, states: dict[str, AppState], wanted: set[str]) -> None:
+    def _sweep(self, states: dict[str, AppState], wanted: set[str], keys: set[str]) -> None:
         """Delete apps that nothing in the journal wants, once no replica sends to them any more."""
         for app, state in states.items():
-            if state == "deleting" or app in wanted or not app.startswith((CANDIDATE_PREFIX, endpoint_app(""))):
+            ours = app == POOL_APP or app.startswith((CANDIDATE_PREFIX, endpoint_app("")))
+            if state == "deleting" or app in wanted or not ours:
                 continue
             self._open = True  # a candidate that is still wanted is there only while its deployment is going on
-            if app.startswith(CANDIDATE_PREFIX) and not self._unused(app, wanted):
+            if app.startswith(CANDIDATE_PREFIX) and not self._unused(app, keys):
                 continue
             log.info("deleting %s, which nothing wants", app)
             self._backend.delete(app)
 
-    def _unused(self, app: str, wanted: set[str]) -> bool:
-        keys = [name.removeprefix(endpoint_app("")) for name in wanted]
+    def _unused(self, app: str, keys: set[str]) -> bool:
         owners = [key for key in keys if app.startswith(f"{CANDIDATE_PREFIX}{key}-v")]
         for key in owners:
             endpoint, _ = load(self._journal, "endpoint", key, Endpoint)
@@ -266,6 +290,11 @@ class Reconciler:
             if endpoint is not None and not self._board.applied(key, endpoint.epoch, drained=True):
                 return False
         return True
+
+
+def serving_app(endpoint: Endpoint) -> str:
+    """Name the app that answers for an endpoint: its own, or the pool."""
+    return POOL_APP if endpoint.route == "shared" else endpoint_app(endpoint.model_key)
 
 
 def _named(deployments: Iterable[Deployment], endpoint: Endpoint) -> list[Deployment]:

@@ -10,7 +10,7 @@ from contracts.errors import Conflict
 from contracts.http import Rollback, RollbackRequest, Why
 from contracts.records import Impact, RestorePlan, Snapshot
 from contracts.rollouts import Deployment, Endpoint
-from mldl_ray.deployment.advance import roll_back
+from mldl_ray.deployment.by_hand import roll_back
 from serve.access import Deployer, Reader
 from serve.calls import Actors, ActorsOf, OnceOf, StrictRoute
 from serve.routes import IdInPath

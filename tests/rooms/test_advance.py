@@ -13,13 +13,12 @@ from contracts.specs import DeploymentSpec
 from mldl_ray.deployment.advance import (
     START_TIMEOUT_S,
     SWITCH_TIMEOUT_S,
-    Move,
     Observed,
     advance,
     needs_candidate,
-    promote,
-    roll_back,
 )
+from mldl_ray.deployment.by_hand import promote, roll_back
+from mldl_ray.deployment.moves import Move
 from mldl_ray.deployment.plan import candidate_share
 
 NOW_S = 1000.0
