@@ -18,7 +18,7 @@ from bench.rollouts.ours import Ours
 from bench.rollouts.outcome import Held, Outcome, on_candidate
 from bench.rollouts.rivals import Alarm, Flagger, Kayenta
 from bench.rollouts.scenarios import Scenario
-from bench.rollouts.streams import P95_MS, Numbers, Stream, stream_of
+from bench.rollouts.streams import P95_MS, Stream, stream_of
 from mldl_ray.monitoring.batch import Batch
 from mldl_ray.monitoring.counts import Counts
 
@@ -165,18 +165,12 @@ def test_looking_at_every_request_is_as_many_looks_as_the_candidate_had_requests
 def even(*, failed: float = 0.0, ms: float = 10.0, requests: int = 18_000, seconds: float = 10_800.0) -> Stream:
     """A stream in which the candidate's answers are alike, or every so manieth fails; its keys are spread evenly."""
     at, none = np.arange(requests), np.zeros(requests, dtype=bool)
-    at_s: Numbers = (at + 0.5) * seconds / requests
-    point: Numbers = (at * 0.618034) % 1
+    at_s = np.asarray((at + 0.5) * seconds / requests, dtype=np.float64)
+    point = np.asarray((at * 0.618034) % 1, dtype=np.float64)
     bad = (at % round(1 / failed) == 0) if failed else none
-    latency, bins = (
-        np.full((2, requests), [[10.0], [ms]]),
-        np.zeros(requests, dtype=np.int16),
-        (at * 0.618034) % 1,
-    )
-    slow = (none, latency[1] > P95_MS)
-    return Stream(
-        at_s, at, point, (none, bad), (none, none), none, (latency[0], latency[1]), (bins, bins), slow, 600.0, seconds
-    )
+    latency = np.full(requests, 10.0), np.full(requests, ms)
+    bins, slow = np.zeros(requests, dtype=np.int16), (none, latency[1] > P95_MS)
+    return Stream(at_s, at, point, (none, bad), (none, none), none, latency, (bins, bins), slow, 600.0, seconds)
 
 
 def test_flagger_raises_the_weight_every_minute_and_promotes_after_the_fifth() -> None:
