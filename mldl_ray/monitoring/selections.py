@@ -44,13 +44,14 @@ class Selections:
             by_group: dict[str, list[int]] = {}
             for row in rows:
                 by_group.setdefault(words[row] or MISSING, []).append(row)
+            if len(by_group.keys() | self._columns.get(name, {}).keys()) > MOST_GROUPS:
+                self._left_out.add(name)
+                self._columns.pop(name, None)
+                continue
             for word, places in by_group.items():
                 group = self._group(name, word)
                 group.asked.add(keys[row] for row in places)
                 group.selected.add(keys[row] for row in places if same_value(last_class, batch.predictions[row]))
-            if len(self._columns[name]) > MOST_GROUPS:
-                self._left_out.add(name)
-                del self._columns[name]
 
     def plus(self, other: Selections) -> Selections:
         """Add up two, each key once."""
