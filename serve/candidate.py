@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from contracts.errors import Incompatible
+from contracts.specs import Json
 from mldl_ray.blobs import open_blobs
 from serve.batching import Runs
 from serve.slots import load_version
@@ -29,19 +32,29 @@ class Candidate:
         return self._schema
 
     async def predict(self, body: bytes) -> bytes:
-        """Answer the inputs of one request; ``took_ms`` includes waiting for the model."""
+        """Answer the inputs of one request."""
+        return orjson.dumps(await self._answered(orjson.loads(body)), option=_OPTIONS)
+
+    async def predict_many(self, bodies: bytes) -> bytes:
+        """Answer a list of requests, each with what ``predict`` gives; one that breaks the model is ``{broken}``."""
+        answers = await asyncio.gather(*map(self._answered, orjson.loads(bodies)), return_exceptions=True)
+        told = [{"broken": str(one)} if isinstance(one, BaseException) else one for one in answers]
+        return orjson.dumps(told, option=_OPTIONS)
+
+    async def _answered(self, inputs: list[Any]) -> Json:
+        """Answer one request; ``took_ms`` includes waiting for the model."""
         began = time.perf_counter()
         try:
-            answer = await self._runs.predict(self._model, orjson.loads(body))
+            answer = await self._runs.predict(self._model, inputs)
         except Incompatible as error:
-            return orjson.dumps({"refused": error.message, "facts": error.facts})
-        return orjson.dumps(
-            {
-                "predictions": answer.predictions,
-                "probabilities": answer.probabilities,
-                "scores": answer.scores,
-                "rows": answer.rows,
-                "took_ms": (time.perf_counter() - began) * 1000,
-            },
-            option=orjson.OPT_SERIALIZE_NUMPY,
-        )
+            return {"refused": error.message, "facts": error.facts}
+        return {
+            "predictions": answer.predictions,
+            "probabilities": answer.probabilities,
+            "scores": answer.scores,
+            "rows": answer.rows,
+            "took_ms": (time.perf_counter() - began) * 1000,
+        }
+
+
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY

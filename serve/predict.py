@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import time
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -28,7 +29,7 @@ from contracts.errors import (
 )
 from contracts.routing import RouteTable
 from mldl_ray.serving_form import ServingModel
-from serve.batching import Runs
+from serve.batching import INLINE_ROWS, Runs
 from serve.bodies import Bodies
 from serve.problems import MethodNotAllowed, TooSlow, problem
 from serve.recorder import Recorder, Seen
@@ -40,6 +41,10 @@ MOST_AT_ONCE = 512
 CANDIDATE_TIMEOUT_S = 2.0
 SHADOW_QUEUE, SHADOW_ROWS = 256, MOST_ROWS
 """Requests, and rows of them together, that wait for a shadow at most."""
+SHADOW_TOGETHER = 32
+"""Copies that travel to the shadow in one call."""
+SHADOW_BUSY = 0.05
+"""Share of its time that a replica spends on what the shadow answered; what that is too little for is dropped."""
 EPOCH = b"x-mldl-epoch"
 """On every answer, refusals included, so that it is always clear that the endpoint itself spoke, and by which table."""
 _FIELDS = {"inputs", "keys"}
@@ -77,12 +82,12 @@ class Predictor:
         self._at_once = 0
         self._runs = Runs()
         self._shadows: asyncio.Queue[tuple[Lane, Asked]] = asyncio.Queue(SHADOW_QUEUE)
-        self._shadow_rows = 0
+        self._shadow_rows, self._shadow_rest_until = 0, 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; the lifespan protocol is accepted and means nothing here."""
         if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
+            await answer_lifespan(receive, send)
             return
         try:
             status, body, headers = await self._answered(scope, receive)
@@ -111,7 +116,7 @@ class Predictor:
             raise NotFound(f"there is nothing at {scope['path']}")
         if scope["method"] != "POST":
             raise MethodNotAllowed(f"{scope['method']} is not answered here; POST {{inputs: [...]}}")
-        _authorise(routes.table, headers)
+        authorise(routes.table, headers)
         body = await self._bodies.read(receive, headers)
         self._at_once += 1  # not before: who sends slowly takes no place that others need
         try:
@@ -170,11 +175,16 @@ class Predictor:
 
     async def _by_candidate(self, lane: Lane, asked: Asked) -> tuple[Part | None, int]:
         """Ask the candidate's app; give its answer, or none and the status that it would have had."""
-        app, sent = str(lane.arm.app), time.perf_counter()
+        sent = time.perf_counter()
+        body, status = await self._called(lane, "predict", asked.inputs)
+        return (None, status) if body is None else _part_of(lane, orjson.loads(body), sent)
+
+    async def _called(self, lane: Lane, verb: str, asked: Any) -> tuple[bytes | None, int]:
+        app = str(lane.arm.app)
         self._traffic.in_flight[app] += 1
         try:
-            call = lane.handle.predict.remote(orjson.dumps(asked.inputs))
-            answer = orjson.loads(await asyncio.wait_for(call, CANDIDATE_TIMEOUT_S))
+            call = getattr(lane.handle, verb).remote(orjson.dumps(asked))
+            return await asyncio.wait_for(call, CANDIDATE_TIMEOUT_S), 200
         except TimeoutError:
             return None, 504
         except Exception as error:  # noqa: BLE001  # whatever a candidate does wrong is the candidate's, and must not reach the caller
@@ -182,10 +192,6 @@ class Predictor:
             return None, 500
         finally:
             self._traffic.in_flight[app] -= 1
-        if "refused" in answer:
-            return None, Incompatible.http_status
-        way_ms = (time.perf_counter() - sent) * 1000 - answer.pop("took_ms")
-        return Part(lane.arm.version, **answer, way_ms=way_ms), 200
 
     def _copy(self, lane: Lane, asked: Asked) -> None:
         rows = len(asked.inputs)
@@ -196,16 +202,40 @@ class Predictor:
         self._shadows.put_nowait((lane, asked))
 
     async def answer_shadows(self) -> None:
-        """Send copies to the shadow, one after another, for ever; several of these run side by side."""
+        """Send copies to the shadow, some at a time, for ever; several of these run side by side."""
         while True:
-            lane, asked = await self._shadows.get()
-            self._shadow_rows -= len(asked.inputs)
-            again = asked._replace(began=time.perf_counter())
-            part, status = await self._by_candidate(lane, again)
+            lane, first = await self._shadows.get()
+            while (rest_s := self._shadow_rest_until - time.perf_counter()) > 0:
+                await asyncio.sleep(rest_s)
+            copies = [first, *self._more_copies(lane, len(first.inputs))]
+            self._shadow_rows -= sum(len(copy.inputs) for copy in copies)
+            await self._by_shadow(lane, copies)
+
+    def _more_copies(self, lane: Lane, rows: int) -> Iterator[Asked]:
+        """Take what waits for the same shadow and fits into one call: a call costs more than most predictions."""
+        waiting = self._shadows
+        for _ in range(min(waiting.qsize(), SHADOW_TOGETHER - 1)):
+            other, asked = waiting.get_nowait()
+            rows += len(asked.inputs)
+            if other is not lane or rows > INLINE_ROWS:
+                waiting.put_nowait((other, asked))
+                return
+            yield asked
+
+    async def _by_shadow(self, lane: Lane, copies: Sequence[Asked]) -> None:
+        sent = time.perf_counter()
+        body, status = await self._called(lane, "predict_many", [copy.inputs for copy in copies])
+        came = time.perf_counter()
+        answers = [None] * len(copies) if body is None else orjson.loads(body)
+        for asked, answer in zip(copies, answers, strict=True):
+            again = asked._replace(began=sent)
+            part, status_ = (None, status) if answer is None else _part_of(lane, answer, sent)
             if part is not None:
                 self._record(lane, again, part)
             else:
-                self._record_failure(lane, again, status)
+                self._record_failure(lane, again, status_)
+        busy_s = time.perf_counter() - came
+        self._shadow_rest_until = max(self._shadow_rest_until, came) + busy_s / SHADOW_BUSY
 
     def _record(self, lane: Lane, asked: Asked, part: Part) -> None:
         now_s, latency_ms = time.time(), (time.perf_counter() - asked.began) * 1000 - part.way_ms
@@ -221,6 +251,15 @@ class Predictor:
             self._recorder.add(lane.group, Seen(name, key, now_s, latency_ms, status, None, None, None))
 
 
+def _part_of(lane: Lane, answer: dict[str, Any], sent: float) -> tuple[Part | None, int]:
+    if "refused" in answer:
+        return None, Incompatible.http_status
+    if "broken" in answer:
+        return None, Broken.http_status
+    way_ms = (time.perf_counter() - sent) * 1000 - answer.pop("took_ms")
+    return Part(lane.arm.version, **answer, way_ms=way_ms), 200
+
+
 def _names(asked: Asked) -> list[tuple[int, str, str]]:
     """Give place, request id and sticky key of each row."""
     if len(asked.inputs) == 1 and asked.keys is None:
@@ -230,7 +269,13 @@ def _names(asked: Asked) -> list[tuple[int, str, str]]:
     return [(i, f"{asked.request_id}#{place}", key) for i, (place, key) in enumerate(zip(places, keys, strict=True))]
 
 
-def _authorise(table: RouteTable, headers: dict[bytes, bytes]) -> None:
+def authorise(table: RouteTable, headers: dict[bytes, bytes]) -> None:
+    """Refuse a caller whose key may not predict.
+
+    Raises:
+        Unauthenticated: A key is needed and none, or an unknown one, was sent.
+        Forbidden: Its role may not.
+    """
     if not table.key_required:
         return
     scheme, _, secret = headers.get(b"authorization", b"").partition(b" ")
@@ -298,7 +343,8 @@ def _headers(routes: Routes, parts: list[tuple[list[int] | None, Part]]) -> list
     ]
 
 
-async def _lifespan(receive: Receive, send: Send) -> None:
+async def answer_lifespan(receive: Receive, send: Send) -> None:
+    """Accept the lifespan protocol; it means nothing here."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})

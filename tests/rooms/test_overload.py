@@ -23,7 +23,7 @@ from mldl_ray.serving_form import ServingModel
 from mldl_ray.serving_form.form import Form
 from mldl_ray.serving_form.pace import Pace
 from serve.bodies import Bodies
-from serve.predict import MOST_AT_ONCE, MOST_ROWS, SHADOW_QUEUE, Predictor
+from serve.predict import MOST_AT_ONCE, MOST_ROWS, SHADOW_QUEUE, SHADOW_TOGETHER, Predictor
 from serve.recorder import Group, Recorder
 from serve.shortcut import Shortcut, close_shortcut, open_shortcut
 from serve.slots import ModelSlots
@@ -68,10 +68,10 @@ class Hangs:
     """A shadow's handle whose answers never come."""
 
     def __init__(self) -> None:
-        self.predict, self.asked = self, 0
+        self.predict_many, self.asked = self, 0
 
-    async def remote(self, body: bytes) -> bytes:
-        self.asked += 1
+    async def remote(self, bodies: bytes) -> bytes:
+        self.asked += len(json.loads(bodies))
         await asyncio.Event().wait()
         raise AssertionError("not reached")
 
@@ -79,8 +79,8 @@ class Hangs:
 class Crashes(Hangs):
     """One whose process died."""
 
-    async def remote(self, body: bytes) -> bytes:
-        self.asked += 1
+    async def remote(self, bodies: bytes) -> bytes:
+        self.asked += len(json.loads(bodies))
         raise ConnectionResetError("the actor died")
 
 
@@ -289,8 +289,49 @@ def test_a_shadow_that_hangs_or_crashes_keeps_no_answer_waiting(
     assert beside.asked
     assert sent.rows["1.0.0"] == asked
     if shadow is Hangs:
-        assert beside.asked == 8  # one each, for as long as a candidate may take
-        assert sent.lost == asked - SHADOW_QUEUE - 8
+        assert beside.asked <= 8 * SHADOW_TOGETHER  # one call each, for as long as a candidate may take
+        assert sent.lost == asked - SHADOW_QUEUE - beside.asked
+
+
+class Answers(Hangs):
+    """One that answers in the calls in which it is asked, as ``Candidate`` does; it refuses and breaks on request."""
+
+    def __init__(self, model: ServingModel) -> None:
+        super().__init__()
+        self._model, self.calls = model, 0
+
+    async def remote(self, bodies: bytes) -> bytes:
+        self.calls += 1
+        return json.dumps([self._one(inputs) for inputs in json.loads(bodies)]).encode()
+
+    def _one(self, inputs: Any) -> Any:
+        if inputs[0]["a"] > 0:
+            return {"broken": "no"}
+        answer = self._model.predict(inputs)
+        self.asked += 1
+        return {name: getattr(answer, name) for name in ("predictions", "probabilities", "scores", "rows")} | {
+            "took_ms": 1.0
+        }
+
+
+def test_every_copy_is_answered_for_itself_in_few_calls(model: ServingModel, tmp_path: Path) -> None:
+    beside, sent = Answers(model), Sent()
+    app = predictor_of(model, tmp_path, sent=sent, shadow=beside)
+
+    async def scene() -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+            for i in range(40):
+                (await client.post("/m", json={"inputs": [{"a": -1.0 if i % 2 else 1.0, "b": 0}]})).raise_for_status()
+        worker = asyncio.create_task(app.answer_shadows())
+        while beside.calls < 2 or not app._shadows.empty():
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        worker.cancel()
+        await app._recorder.flush()
+
+    asyncio.run(scene())
+    assert sent.rows == {"1.0.0": 40, "1.0.1": 40}
+    assert (beside.calls, beside.asked) == (2, 20)
 
 
 def test_what_waits_for_a_shadow_is_bounded_in_rows(model: ServingModel, tmp_path: Path) -> None:
