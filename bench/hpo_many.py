@@ -27,7 +27,7 @@ MEBI = 2**20
 
 def many(quick: bool) -> Json:
     """Run 1,000 trials of almost no work, by ``random`` and by ``bayes``, and see what each costs as they pile up."""
-    trials = 200 if quick else 1000
+    trials = 100 if quick else 1000
     return {strategy: _many(trials, strategy) for strategy in ("random", "bayes")} | {"trials": trials}
 
 
