@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from actors.deployment_manager import DeploymentManager
-from contracts.errors import Conflict, Incompatible, NotFound
+from contracts.errors import Conflict, NotFound
 from contracts.ports import Once, endpoint_app
 from contracts.records import ApiKey, Policy, TrainedBundle
 from contracts.replays import RecentRows
@@ -66,7 +66,8 @@ class World:
     def __init__(self) -> None:
         self.clock = SettableClock()
         self.journal = MemoryJournal(self.clock)
-        self.serving, self.counts = MemoryServing(), Counts()
+        self.serving: MemoryServing = MemoryServing()
+        self.counts = Counts()
         self.start()
         policy = Policy(approvals_required=0)
         self.journal.append([write("policy", "default", 0, policy)], actor="t", reason="t")
@@ -240,11 +241,9 @@ async def test_the_same_request_twice_is_one_deployment(world: World) -> None:
 
 
 @story
-async def test_an_unknown_version_and_an_unknown_route_are_refused(world: World) -> None:
+async def test_an_unknown_version_is_refused(world: World) -> None:
     with pytest.raises(NotFound, match=r"1\.2\.0"):
         await world.deploy("7.0.0")
-    with pytest.raises(Incompatible, match="shared"):
-        await world.deploy("1.0.0", SPEC.model_copy(update={"route": "shared"}))
     with pytest.raises(NotFound):
         await world.manager.rollback("dep-none", reason="r", by="ann")
 
