@@ -13,17 +13,18 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from actors.reconciler import JUDGED, MOST_ENDPOINTS, Reconciler, Watcher, serving_app
+from actors.replica_calls import ReplicaCalls
 from actors.route_board import RouteBoard
 from contracts.errors import Conflict, Incompatible, NotFound, Unavailable
 from contracts.events import Fact
 from contracts.ports import Clock, Document, Journal, Once, ServingBackend
 from contracts.records import TrainedBundle
 from contracts.rollouts import Change, Deployment, Endpoint
-from contracts.routing import PoolNews, PoolReport, RouteTable
 from contracts.specs import DeploymentSpec, Json
 from mldl_ray.bridges.governance import EmbeddedGovernance
 from mldl_ray.deployment.beside import check_join
 from mldl_ray.deployment.by_hand import hold, promote, resume, roll_back
+from mldl_ray.deployment.density import routed
 from mldl_ray.deployment.moves import Move
 from mldl_ray.deployment.plan import steps_of, strategy_of
 from mldl_ray.ids import new_id
@@ -38,7 +39,7 @@ TRIES = 5
 """Of a decision whose documents somebody else wrote between its reading and its append."""
 
 
-class DeploymentManager:
+class DeploymentManager(ReplicaCalls):
     """Keep every endpoint's traffic at what the journal says it should be.
 
     A plain class: tests build it directly, ``compose`` wraps it as a detached actor. It holds nothing that the
@@ -64,7 +65,6 @@ class DeploymentManager:
         )
         self._turns = asyncio.Lock()
         self._wake = asyncio.Event()
-        self._published = False
         self._loop_task = asyncio.get_running_loop().create_task(self._run()) if autostart else None
 
     # What people ask for
@@ -193,49 +193,6 @@ class DeploymentManager:
 
         return await asyncio.to_thread(find)
 
-    # What replicas ask
-
-    async def watch(self, model_key: str, replica_id: str, applied_epoch: int, drained: bool) -> RouteTable | None:
-        """Wait for a table newer than the applied one; the call is the replica's acknowledgement and sign of life."""
-        if self._board.table(model_key) is None:
-            await self._acting(self.reconciler.publish)
-        heard = self._board.watch(model_key, replica_id, applied_epoch, drained)
-        self._wake.set()
-        return await heard
-
-    async def acknowledge(self, model_key: str, replica_id: str, applied_epoch: int, drained: bool) -> None:
-        """Hear that a replica applied a table or has nothing left in flight, without waiting."""
-        self._board.acknowledge(model_key, replica_id, applied_epoch, drained)
-        self._wake.set()
-
-    async def leave(self, model_key: str, replica_id: str) -> None:
-        """Hear that a replica stops now: nobody needs to wait for it any more."""
-        self._board.leave(model_key, replica_id)
-        self._wake.set()
-
-    async def watch_pool(self, replica_id: str, models: dict[str, PoolReport]) -> PoolNews:
-        """Wait for news of any shared model; one call for all that a replica of the pool holds."""
-        if not self._published:  # before that, what is not on the board is not gone
-            await self._acting(self.reconciler.publish)
-            self._published = True
-        heard = self._board.watch_pool(replica_id, models)
-        self._wake.set()
-        return await heard
-
-    async def refuse(self, model_key: str, epoch: int, why: str) -> None:
-        """Hear that the pool cannot apply a model's table; it keeps the one before, and its neighbours theirs."""
-        self._board.refuse(model_key, epoch, why)
-        self._wake.set()
-
-    async def leave_pool(self, replica_id: str) -> None:
-        """Hear that a replica of the pool stops now."""
-        self._board.leave_pool(replica_id)
-        self._wake.set()
-
-    async def wait_epoch(self, model_key: str, epoch: int, timeout_s: float = 30.0) -> bool:
-        """Wait until every live replica has applied an epoch; say whether it came to that."""
-        return await self._board.wait_applied(model_key, epoch, timeout_s)
-
     # The loop
 
     async def turn(self) -> bool:
@@ -286,7 +243,7 @@ class DeploymentManager:
         endpoint, revision = load(self._journal, "endpoint", model_key, Endpoint)
         goal = endpoint or Endpoint(model_key=model_key, salt=secrets.token_hex(8))
         goal = goal.model_copy(update={"replicas": spec.replicas or goal.replicas})
-        goal = self._routed(goal, spec)
+        goal = routed(goal, spec.route, self._pooled, self._settings.mldl.deployment.pool_models)
         asked = self._new_deployment(goal, bundle, spec, by, reason, once)
         self._free(goal, asked)
         going_on = (*goal.deployment_ids, asked.deployment_id)
@@ -325,29 +282,9 @@ class DeploymentManager:
         self._journal.append([], [fact], actor=by, reason="deployment refused by policy")
         raise Conflict(f"policy forbids deploying {bundle.model_key} {bundle.version}: {'; '.join(reasons)}", refused)
 
-    def _routed(self, endpoint: Endpoint, spec: DeploymentSpec) -> Endpoint:
-        """Give the endpoint its route: chosen freely while nothing serves; one that serves may move to the pool."""
-        if spec.route in {None, endpoint.route}:
-            return endpoint
-        if spec.route == "single" and endpoint.stable is not None:
-            raise Conflict(
-                f"{endpoint.model_key} is served by the pool and cannot move back while it serves; leave route out",
-                {"route": endpoint.route},
-            )
-        if spec.route == "shared":
-            self._room_in_pool()
-        return endpoint.model_copy(update={"route": spec.route, "epoch": endpoint.epoch + 1})
-
-    def _room_in_pool(self) -> None:
-        most = self._settings.mldl.deployment.pool_models
+    def _pooled(self) -> int:
         goals = [Endpoint.model_validate(d.body) for d in self._journal.scan("endpoint", limit=MOST_ENDPOINTS)]
-        held = [goal for goal in goals if goal.route == "shared" and (goal.stable or goal.deployment_ids)]
-        if len(held) >= most:
-            raise Conflict(
-                f"the pool holds {len(held)} models already, the most that deployment.pool_models allows; "
-                "deploy with route single, or raise that",
-                {"models": len(held), "most": most},
-            )
+        return sum(goal.route == "shared" and bool(goal.stable or goal.deployment_ids) for goal in goals)
 
     def _free(self, endpoint: Endpoint, asked: Deployment) -> None:
         live = self.reconciler.live(endpoint).deployments

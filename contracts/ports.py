@@ -200,6 +200,10 @@ class ServingBackend(Protocol):
         """
         ...
 
+    def ensure_pool(self, replicas: int) -> None:
+        """Have the pool, which serves every shared endpoint, run with that many replicas; as ``ensure_endpoint``."""
+        ...
+
     def start_candidate(self, app: str, model_key: str, version: str, manifest: str) -> None:
         """Have one version run on its own under an app name that was never used before."""
         ...
@@ -222,6 +226,10 @@ class ServingBackend(Protocol):
         None while it goes on; then the answers to the first of them, in their order: fewer where time ran out.
         """
         ...
+
+
+POOL_APP = "pool"
+"""The Serve app whose replicas hold the stable versions of all shared endpoints."""
 
 
 def endpoint_app(model_key: str) -> str:

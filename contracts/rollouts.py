@@ -180,6 +180,9 @@ class Endpoint(Words):
     epoch: int = 0
     salt: str
     replicas: int = 1
+    route: Literal["single", "shared"] = Field(
+        default="single", description="Shared: its stable version is served by the pool, beside many others."
+    )
     keys_digest: str = Field(default="", description="Of the API keys that the route table carries.")
 
     @model_validator(mode="before")

@@ -6,7 +6,7 @@ The deployment manager makes it, every replica of the endpoint applies it by swa
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -38,6 +38,7 @@ class RouteTable(Words):
     deployment_ids: tuple[str, ...] = Field(default=(), description="The rollouts that are going on.")
     key_roles: dict[str, str] = Field(default_factory=dict, description="sha256 of an API key → its role.")
     key_required: bool = False
+    route: Literal["single", "shared"] = Field(default="single", description="Shared: the pool's replicas apply it.")
 
     @property
     def stable(self) -> Arm:
@@ -79,3 +80,18 @@ class RouteTable(Words):
         shadow = body.get("shadow") and dict(body["shadow"]) | {"deployment_id": name}
         rest = {field: value for field, value in body.items() if field != "deployment_id"}
         return rest | {"arms": arms, "shadow": shadow, "deployment_ids": [name] if name else []}
+
+
+class PoolReport(Words):
+    """What one replica of the pool says of one model."""
+
+    applied: int = Field(description="Epoch of the table that it serves by; -1: none yet.")
+    tried: int = Field(description="Newest epoch that it was given; the same, unless the table could not be applied.")
+    drained: bool = Field(description="Nothing is in flight any more to versions that the table no longer names.")
+
+
+class PoolNews(Words):
+    """What a replica of the pool should do now."""
+
+    tables: tuple[RouteTable, ...] = Field(default=(), description="Newer than those it was given.")
+    gone: tuple[str, ...] = Field(default=(), description="Model keys that it should let go of.")

@@ -235,7 +235,11 @@ class DeploymentSpec(Words):
     canary_pct: float = Field(default=5, gt=0, le=100, description="First step, percent of sticky keys.")
     shadow: bool = Field(default=False, description="Copy requests to the candidate; it never answers.")
     guardrails: Guardrails = Guardrails()
-    route: Literal["single", "shared"] = "single"
+    route: Literal["single", "shared"] | None = Field(
+        default=None,
+        description="Of the endpoint: single, an app of its own, or shared, in a pool that holds many models in one "
+        "process; when absent, as now, or single for a new one. An endpoint may move to shared, not back.",
+    )
     strategy: Literal["canary", "shadow", "blue_green"] | None = Field(
         default=None, description="Shadow when ``shadow`` is set, otherwise canary."
     )

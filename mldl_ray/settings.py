@@ -67,6 +67,7 @@ class DeploymentDefaults(Words):
     bake_window: float = Field(default=600, ge=0, description="Seconds the old version stays warm at 100%.")
     rollback_on: tuple[RollbackCause, ...] = ("metric_drop", "drift_spike", "violation")
     tick_s: float = Field(default=0.25, gt=0, description="Between two looks of the reconcile loop.")
+    pool_models: int = Field(default=500, ge=1, description="Most models with route shared; one more is refused.")
 
     @model_validator(mode="after")
     def _steps_rise(self) -> Self:

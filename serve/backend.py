@@ -21,16 +21,16 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus
 
 from contracts.errors import Unavailable
-from contracts.ports import AppState, endpoint_app
+from contracts.ports import POOL_APP, AppState, endpoint_app
 from contracts.replays import ReplayAnswer
 from contracts.specs import Json
 from mldl_ray.settings import Settings
 from serve.candidate import Candidate
 from serve.endpoint import Endpoint
+from serve.pool import POOL, PREDICT_PREFIX, Pool
 from serve.predict import EPOCH
 from serve.replay import Replays
 
-PREDICT_PREFIX = "/api/mldl/v1/predict"
 CONTROL_PLANE = "control-plane"
 ENDPOINT = "endpoint"
 SCALE_TIMEOUT_S = 5.0
@@ -58,15 +58,20 @@ class RayServeBackend:
     def ensure_endpoint(self, model_key: str, replicas: int) -> None:
         """Have the endpoint app of a model_key run with that many replicas, by what the latest look showed."""
         app = endpoint_app(model_key)
-        if app in self._sizes:
-            if self._sizes[app] != replicas:
-                _scale(app, replicas)
-            return
-        run_app(
-            endpoint_deployment(self._settings, model_key, replicas),
-            name=app,
-            route_prefix=f"{PREDICT_PREFIX}/{model_key}",
-        )
+        if not self._sized(app, replicas):
+            replica = endpoint_replica(self._settings, model_key)
+            run_app(ingress(replica, replicas), name=app, route_prefix=f"{PREDICT_PREFIX}/{model_key}")
+
+    def ensure_pool(self, replicas: int) -> None:
+        """Have the pool run with that many replicas; endpoints' own apps have longer prefixes, and win."""
+        if not self._sized(POOL_APP, replicas):
+            run_app(ingress(pool_replica(self._settings), replicas), name=POOL_APP, route_prefix=PREDICT_PREFIX)
+
+    def _sized(self, app: str, replicas: int) -> bool:
+        """Have a running app be of a size; False when it does not run."""
+        if app in self._sizes and self._sizes[app] != replicas:
+            _scale(app, replicas)
+        return app in self._sizes
 
     def start_candidate(self, app: str, model_key: str, version: str, manifest: str) -> None:
         """Have one version run on its own."""
@@ -89,12 +94,13 @@ class RayServeBackend:
         }
         self._reached &= {name for name, state in found.items() if state == "running"}
         for name, state in found.items():
-            if state == "running" and name.startswith(endpoint_app("")) and not self._reaches(name):
+            serves = name == POOL_APP or name.startswith(endpoint_app(""))
+            if state == "running" and serves and not self._reaches(name):
                 found[name] = "starting"
         return found
 
     def _reaches(self, app: str) -> bool:
-        if app not in self._reached and _answers_itself(self._settings, app.removeprefix(endpoint_app(""))):
+        if app not in self._reached and _answers_itself(self._settings, app):
             self._reached.add(app)
         return app in self._reached
 
@@ -119,8 +125,8 @@ def run_app(deployment: Any, *, name: str, route_prefix: str | None) -> None:
     ray_serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
 
 
-def endpoint_deployment(settings: Settings, model_key: str, replicas: int) -> Any:
-    """Describe the endpoint of a model_key to Serve."""
+def endpoint_replica(settings: Settings, model_key: str) -> type:
+    """Give the class of the replicas of a model_key's own endpoint."""
 
     @ray_serve.ingress()
     class Replica(Endpoint):
@@ -134,8 +140,31 @@ def endpoint_deployment(settings: Settings, model_key: str, replicas: int) -> An
         async def __del__(self) -> None:  # Serve awaits it when it has drained the replica
             await self.stop()
 
+    return Replica
+
+
+def pool_replica(settings: Settings) -> type:
+    """Give the class of the pool's replicas."""
+
+    @ray_serve.ingress()
+    class Replica(Pool):
+        async def __init__(self) -> None:  # type: ignore[misc]  # Serve awaits it: ready means the tables are applied
+            Pool.__init__(self, settings, uuid.uuid4().hex[:12])
+            await self.start()
+
+        def __serve_build_asgi_app__(self) -> Any:
+            return self.asgi()
+
+        async def __del__(self) -> None:  # Serve awaits it when it has drained the replica
+            await self.stop()
+
+    return Replica
+
+
+def ingress(replica: type, replicas: int) -> Any:
+    """Describe an app whose replicas answer HTTP to Serve."""
     make: Any = ray_serve.deployment(
-        Replica,
+        replica,
         name=ENDPOINT,
         num_replicas=replicas,
         ray_actor_options={"num_cpus": 0},
@@ -183,14 +212,15 @@ def candidate_deployment(settings: Settings, manifest: str) -> Any:
     return make.bind(settings.artifact_uri, str(Path(settings.home) / "cache"), manifest)
 
 
-def _answers_itself(settings: Settings, model_key: str) -> bool:
+def _answers_itself(settings: Settings, app: str) -> bool:
     """Ask the way a caller would; without a route the control plane answers, and has no epoch."""
     host = settings.host if settings.host not in {"0.0.0.0", "::"} else "127.0.0.1"
     try:
-        answer = httpx.get(f"http://{host}:{settings.port}{PREDICT_PREFIX}/{model_key}", timeout=PROBE_TIMEOUT_S)
+        path = "" if app == POOL_APP else f"/{app.removeprefix(endpoint_app(''))}"
+        answer = httpx.get(f"http://{host}:{settings.port}{PREDICT_PREFIX}{path}", timeout=PROBE_TIMEOUT_S)
     except httpx.TransportError:
         return False
-    return EPOCH.decode() in answer.headers
+    return (POOL if app == POOL_APP else EPOCH).decode() in answer.headers
 
 
 def _applications() -> dict[str, Any]:

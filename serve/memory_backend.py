@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from contracts.ports import AppState, endpoint_app
+from contracts.ports import POOL_APP, AppState, endpoint_app
 from contracts.replays import ReplayAnswer
 from contracts.specs import Json
 
@@ -33,6 +33,11 @@ class MemoryServing:
         """Have the endpoint app of a model_key run with that many replicas."""
         self._states.setdefault(endpoint_app(model_key), "starting")
         self.replicas[endpoint_app(model_key)] = replicas
+
+    def ensure_pool(self, replicas: int) -> None:
+        """Have the pool run with that many replicas."""
+        self._states.setdefault(POOL_APP, "starting")
+        self.replicas[POOL_APP] = replicas
 
     def start_candidate(self, app: str, model_key: str, version: str, manifest: str) -> None:
         """Have one version run on its own."""

@@ -85,17 +85,17 @@ class Traffic:
                 log.warning("no route table for %s yet: %s", self._model_key, error)
                 await asyncio.sleep(RETRY_S)
             if table is None and asyncio.get_running_loop().time() > deadline:
-                table = self._from_disk()
-        await self._apply(table)
+                table = self.from_disk()
+        await self.apply(table)
 
     async def follow(self) -> None:
         """Apply every newer table, for ever."""
         while True:
             try:
                 current = self.routes.table
-                newer = await self._ask(current.epoch, self._drained())
+                newer = await self._ask(current.epoch, self.drained())
                 if newer is not None and newer.epoch > current.epoch:
-                    await self._apply(newer)
+                    await self.apply(newer)
             except MldlError as error:  # the version cannot be loaded: not acknowledged, so the manager goes back
                 log.error("route table of %s not applied: %s", self._model_key, error)
                 await asyncio.sleep(RETRY_S)
@@ -110,7 +110,7 @@ class Traffic:
         while True:
             await asyncio.sleep(DRAIN_LOOK_S)
             epoch = self.routes.table.epoch
-            if epoch == told or not self._drained():
+            if epoch == told or not self.drained():
                 continue
             try:
                 await (await self._handle()).acknowledge.remote(self._model_key, self._replica_id, epoch, True)
@@ -126,7 +126,8 @@ class Traffic:
         except (Unavailable, RayError, TimeoutError) as error:
             log.info("left without a word: %s", error)
 
-    def _drained(self) -> bool:
+    def drained(self) -> bool:
+        """Say whether nothing is in flight any more to versions that the table no longer names."""
         named = {lane.arm.app for lane in self.routes.lanes.values()}
         named.add(self.routes.shadow.arm.app if self.routes.shadow else None)
         return not any(count for app, count in self.in_flight.items() if app not in named)
@@ -141,7 +142,7 @@ class Traffic:
             self._manager = await asyncio.to_thread(handle, "deployments")
         return self._manager
 
-    async def _apply(self, table: RouteTable) -> None:
+    async def apply(self, table: RouteTable) -> None:
         """Make a table ready, then swap it in. Nothing of the old one is let go before."""
         local = (table.stable, *table.warm)
         for arm in local:
@@ -174,7 +175,12 @@ class Traffic:
         aside.write_text(table.model_dump_json(), encoding="utf-8")
         aside.replace(self._disk)
 
-    def _from_disk(self) -> RouteTable:
+    def from_disk(self) -> RouteTable:
+        """Give the table that was applied last on this machine.
+
+        Raises:
+            Unavailable: There is none.
+        """
         if not self._disk.exists():
             raise Unavailable(f"no route table for {self._model_key}: the deployment manager does not answer")
         return RouteTable.model_validate_json(self._disk.read_text(encoding="utf-8"))

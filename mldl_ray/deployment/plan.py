@@ -92,6 +92,7 @@ def route_table(
         deployment_ids=tuple(found.deployment_id for found in live if found.status in COUNTED),
         key_roles=dict(key_roles),
         key_required=key_required,
+        route=endpoint.route,
     )
 
 

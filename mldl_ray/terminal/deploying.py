@@ -54,6 +54,9 @@ def deploy(
     canary_pct: Annotated[float | None, typer.Option(help="First step, percent.")] = None,
     window: Annotated[float | None, typer.Option(help="Seconds a step lasts at most.")] = None,
     beside: Annotated[bool, typer.Option("--beside", help="As one more canary beside those going on.")] = False,
+    route: Annotated[
+        Literal["single", "shared"] | None, typer.Option(help="Shared: in the pool of many models; as now when absent.")
+    ] = None,
     spec: Annotated[str | None, typer.Option(help="A DeploymentSpec as JSON, or @file; options win over it.")] = None,
     reason: Annotated[str, typer.Option(help="Why; kept in the journal.")] = "",
     wait: Annotated[Literal["no", "started", "ended"], typer.Option(help="How long to stay and watch.")] = "started",
@@ -67,6 +70,7 @@ def deploy(
         "canary_pct": canary_pct,
         "promotion_window": window,
         "beside": beside or None,
+        "route": route,
     }
     body |= {name: value for name, value in options.items() if value is not None}
     accepted = terminal.client.deploy(model_key, version, body, reason=reason)
