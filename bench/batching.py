@@ -23,7 +23,7 @@ from bench.peers.workloads import Workload, adult
 from bench.peers.wrk import Target
 from contracts.specs import Json
 from mldl_ray.adapters import create_adapter
-from mldl_ray.serving_form import compile_form
+from mldl_ray.serving_form import ServingModel, compile_form
 
 MODES = ("batched", "unbatched")
 CONNECTIONS = (64, 1)
@@ -49,8 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(workload: Workload, model: str, folder: Path, asked: argparse.Namespace) -> Json:
     """Serve one model both ways and compare."""
-    form = _saved(workload, model, folder)
-    answer: Json = {"form": form}
+    answer = _saved(workload, model, folder)
     with ExitStack() as stack:
         targets = [stack.enter_context(running(*_command(folder, mode, workload), folder=folder)) for mode in MODES]
         for connections in CONNECTIONS:
@@ -73,8 +72,8 @@ def _command(folder: Path, mode: str, workload: Workload) -> tuple[list[str], Ta
     return command, Target(mode, f"http://127.0.0.1:{port}/m", workload.bodies())
 
 
-def _saved(workload: Workload, model: str, folder: Path) -> str:
-    """Train and save a version; give the kind of its form."""
+def _saved(workload: Workload, model: str, folder: Path) -> Json:
+    """Train and save a version; give the kind of its form, and whether batching pays."""
     family, hyperparams = MODELS[model]
     table = pq.read_table(workload.file).slice(0, TRAINING_ROWS)
     features, target = table.drop_columns([workload.target]), table[workload.target].to_pylist()
@@ -82,7 +81,11 @@ def _saved(workload: Workload, model: str, folder: Path) -> str:
     folder.mkdir(parents=True)
     adapter.save(folder)
     (folder / ROWS).write_text(json.dumps(workload.rows[:8]), encoding="utf-8")
-    return str(compile_form(adapter, folder, features.slice(0, 200)).kind)
+    form = compile_form(adapter, folder, features.slice(0, 200))
+    loaded = ServingModel.load(folder)
+    loaded.warm_up([list(row.values()) for row in workload.rows[:8]])
+    pace = loaded.pace
+    return {"form": form.kind, "pace": pace and pace._asdict(), "pays": pace is not None and pace.pays}
 
 
 if __name__ == "__main__":
