@@ -317,6 +317,7 @@ class EndpointView(Words):
     deployment_ids: tuple[str, ...] = Field(default=(), description="The rollouts that are going on, oldest first.")
     epoch: int
     replicas: int
+    route: Literal["single", "shared"] = Field(default="single", description="In an app of its own, or in the pool.")
     live_replicas: int = Field(description="Those that asked for a route table within seconds.")
     applied: bool = Field(description="Every live replica has the current route table.")
     app_state: AppState

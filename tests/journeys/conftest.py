@@ -89,7 +89,8 @@ class Rollouts:
         """Have a version serve, whatever served before."""
         if self.stable != version:
             asked = self.client.deploy(self.key, version, {"strategy": "blue_green", "bake_window": 0})
-            assert self.ended(asked.deployment_id).status == "succeeded"
+            ended = self.ended(asked.deployment_id)
+            assert ended.status == "succeeded", ended.history[-1]
 
     @contextmanager
     def callers(self, key: str | None = None, per_second: float = 150) -> Iterator[LiveLoad]:

@@ -254,8 +254,8 @@ def test_key_of_nobody_is_401_even_where_no_key_is_required(unchanged: World) ->
     ("role", "refused"),
     [
         ("viewer", ["/snapshot/export", "/deploy", "/register", "/keys", "/registry/m/1.0.0/approvals", "/datasets"]),
-        ("trainer", ["/snapshot/export", "/deploy", "/keys", "/registry/m/1.0.0/approvals"]),
-        ("approver", ["/snapshot/export", "/deploy", "/register", "/keys", "/datasets"]),
+        ("trainer", ["/snapshot/export", "/deploy", "/endpoints/m/scale", "/keys", "/registry/m/1.0.0/approvals"]),
+        ("approver", ["/snapshot/export", "/deploy", "/endpoints/m/scale", "/register", "/keys", "/datasets"]),
         ("deployer", ["/register", "/keys", "/registry/m/1.0.0/approvals", "/datasets"]),
     ],
 )
@@ -263,6 +263,7 @@ def test_role_is_refused_what_it_may_not(world: World, role: Any, refused: list[
     secret = world.client().create_key("kim", role).secret
     bodies: dict[str, Any] = {
         "/deploy": {"model_key": "m", "version": "1.0.0"},
+        "/endpoints/m/scale": {"replicas": 2, "reason": "x"},
         "/register": {"job_id": "job-1", "reason": "x"},
         "/keys": {"name": "a", "role": "admin"},
         "/datasets": {"data": {"uri": "x.csv", "target": "y"}},
@@ -271,6 +272,21 @@ def test_role_is_refused_what_it_may_not(world: World, role: Any, refused: list[
         body = bodies.get(path, {"reason": "x"})
         answer = world.raw("POST", path, json=body, headers={"authorization": f"Bearer {secret}"})
         assert "kim" in problem(answer, 403, "forbidden")["detail"]
+
+
+def test_an_endpoint_is_scaled_and_the_audit_says_who(world: World) -> None:
+    serving = Endpoint(model_key=KEY, salt="s", replicas=1)
+    world.journal.append([write("endpoint", KEY, 0, serving)], actor="t", reason="t")
+    assert world.client(acting_as="ana").scale(KEY, 3, reason="noon").replicas == 3
+    entry = world.client().audit()[-1]
+    assert (entry.actor, entry.reason, entry.type) == ("ana", "noon", "MLDL_ENDPOINT_SCALED")
+
+
+@pytest.mark.parametrize("replicas", [0, 257, -1, 1.5, "many", None])
+def test_no_endpoint_has_such_a_number_of_replicas(world: World, replicas: Any) -> None:
+    answer = world.raw("POST", f"/endpoints/{KEY}/scale", json={"replicas": replicas, "reason": "x"})
+    assert answer.status_code == 422
+    assert "replicas" in answer.json()["detail"]
 
 
 def test_revoked_key_is_refused_at_the_next_call(locked: World, tmp_path: Path) -> None:
