@@ -26,6 +26,7 @@ from bench.rollouts.streams import stream_of
 from contracts.specs import Json
 
 ALPHA = 0.05
+OURS = ("mldl", "mldl_early")
 BASE_ERRORS = 0.005
 RUNS = {1: 50, 10: 24, 1000: 5}
 """Deployments of a scenario, by requests a second (a faster one costs more to simulate); thrice as many when equal."""
@@ -113,8 +114,9 @@ def _simulate(work: Sequence[Work], processes: int) -> dict[Scenario, Found]:
 def simulate(work: Work) -> Found:
     """Put every stream before every judge."""
     judges = [Ours(looking=work.looking, alpha=ALPHA)]
-    if work.looking != "every":
-        judges.append(Ours("mldl_early", early_promotion=True, alpha=ALPHA))
+    if work.looking == "every":  # a time scale on which a rival's minutes mean nothing
+        return {judges[0].name: [judges[0].judge(stream_of(work.scenario, seed), "failed") for seed in work.seeds]}
+    judges.append(Ours("mldl_early", early_promotion=True, alpha=ALPHA))
     found: Found = {}
     for seed in work.seeds:
         stream = stream_of(work.scenario, seed)
@@ -131,9 +133,12 @@ def _headline(found: Json) -> Json:
             suffix = scenario.removeprefix("aa_every_request_10rps")
             named[f"aa_false_rollback{suffix}"] = judges["mldl"]["false_rollback"]
             named[f"aa_false_rollback{suffix}_interval"] = judges["mldl"]["false_rollback_interval"]
-    worst = [judges["mldl"]["false_rollback"] for name, judges in found.items() if name.startswith("aa")]
-    if worst:
-        named |= {"aa_worst": max(worst), "aa_kept": max(worst) <= ALPHA}
+    equal = [
+        of for name, judges in found.items() if name.startswith("aa") for judge, of in judges.items() if judge in OURS
+    ]
+    if equal:
+        named["aa_worst"] = max(of["false_rollback"] for of in equal)
+        named["aa_kept"] = all(of["false_rollback_interval"][0] <= ALPHA for of in equal)
     return named
 
 
