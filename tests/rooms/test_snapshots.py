@@ -57,8 +57,8 @@ class House:
     def serve(self, stable: str | None, previous: str | None = None, deployment_id: str | None = None) -> None:
         past = self.journal.history("endpoint", "income")
         endpoint = Endpoint(
-            model_key="income", stable=stable, previous=previous, deployment_ids=(deployment_id,) if deployment_id else (), epoch=len(past) + 1,
-            salt="s", replicas=2,
+            model_key="income", stable=stable, previous=previous, epoch=len(past) + 1, salt="s", replicas=2,
+            deployment_ids=(deployment_id,) if deployment_id else (),
         )  # fmt: skip
         self.put("endpoint", "income", endpoint.model_dump(mode="json"))
 
