@@ -79,7 +79,7 @@ class RayTrials:
                 mode="max",
                 num_samples=len(left) if proposes else 1,
                 search_alg=algorithm,
-                scheduler=_Judge(watcher),
+                scheduler=_Judge(watcher, problem.max_concurrent),
                 max_concurrent_trials=problem.max_concurrent if proposes else None,
                 reuse_actors=True,
             ),
@@ -195,9 +195,17 @@ class _Watcher(tune.Callback):
 class _Judge(FIFOScheduler):
     """Asks the rules whether a trial may go on."""
 
-    def __init__(self, watcher: _Watcher) -> None:
+    def __init__(self, watcher: _Watcher, workers: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Ray's
-        self._watcher = watcher
+        self._watcher, self._workers = watcher, workers
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Have Tune keep the processes of trials that ended: it stops those that no trial is waiting for at once."""
+        if self._workers:
+            tune_controller._actor_cache.increase_max(
+                trial.placement_group_factory, by=self._workers
+            )  # it has no setting
+            self._workers = 0
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Json) -> str:
         keeps = self._watcher.note(trial, result)
