@@ -27,7 +27,8 @@ from contracts.specs import Json
 from mldl_ray.settings import Settings
 from serve.candidate import Candidate
 from serve.endpoint import Endpoint
-from serve.pool import POOL, PREDICT_PREFIX, Pool
+from serve.pool import Pool
+from serve.pool_door import POOL, PREDICT_PREFIX
 from serve.predict import EPOCH
 from serve.replay import Replays
 

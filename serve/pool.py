@@ -1,7 +1,7 @@
 """The pool: replicas that hold the stable versions of many small models in one process, as a Serve deployment.
 
 What is one model's own is in ``pooled``. Here is what the process has once: one long poll for news of all models, one
-loop that ships telemetry, one that says what has drained, and the door that finds the model of a request.
+loop that ships telemetry, one that says what has drained. Requests come in by ``pool_door``.
 """
 
 from __future__ import annotations
@@ -11,25 +11,20 @@ import logging
 from typing import Any
 
 from ray.exceptions import RayError, RayTaskError
-from starlette.types import Receive, Scope, Send
 
-from actors.directory import Remote, handle, unwrap
-from contracts.errors import Broken, MldlError, NotFound, Unavailable
+from actors.directory import handle, unwrap
+from contracts.errors import Broken, Unavailable
 from contracts.routing import PoolNews, PoolReport, RouteTable
 from mldl_ray.blobs import open_blobs
 from mldl_ray.settings import Settings
 from serve.bodies import Bodies
+from serve.pool_door import Door
 from serve.pooled import Pooled
-from serve.predict import answer_lifespan, authorise
-from serve.problems import MethodNotAllowed, problem
 from serve.shortcut import open_shortcut
 from serve.traffic import DRAIN_LOOK_S, FIRST_TABLE_TIMEOUT_S, LEAVE_S, RETRY_S
 
 log = logging.getLogger(__name__)
-POOL = b"x-mldl-pool"
-"""On what the pool says itself, not for a model: how its reach is proven."""
 LOADS_AT_ONCE = 2
-PREDICT_PREFIX = "/api/mldl/v1/predict"
 
 
 class Pool:
@@ -44,7 +39,7 @@ class Pool:
         self._applying: dict[str, asyncio.Task[None]] = {}
         self._manager: Any = None
         self._monitor: Any = None
-        self._journal = Remote("journal")
+        self._door = Door(self._models, replica_id)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -53,7 +48,7 @@ class Pool:
         await asyncio.gather(*self._applying.values())
         loops = [self._follow(), self._report_drained(), self._flush()]
         self._tasks = [asyncio.create_task(loop) for loop in loops]
-        open_shortcut(self)
+        open_shortcut(self._door)
 
     async def stop(self) -> None:
         """Tell the manager that this replica is no more."""
@@ -66,9 +61,9 @@ class Pool:
         except (Unavailable, RayError, TimeoutError) as error:
             log.info("left without a word: %s", error)
 
-    def asgi(self) -> Pool:
+    def asgi(self) -> Door:
         """Give the app that answers requests."""
-        return self
+        return self._door
 
     async def check_health(self) -> None:
         """Fail when a loop that must run for ever has ended; Serve then replaces the replica.
@@ -79,47 +74,6 @@ class Pool:
         for task in self._tasks:
             if task.done():
                 raise Broken(f"a loop of the pool ended: {task.exception()}")
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request to its model."""
-        if scope["type"] == "lifespan":
-            await answer_lifespan(receive, send)
-            return
-        key = scope["path"].removeprefix(PREDICT_PREFIX).strip("/")
-        model = self._models.get(key)
-        if model is not None and model.ready:
-            await model.predictor(scope, receive, send)
-            return
-        response = problem(await self._unserved(key, scope), scope["path"])
-        response.headers[POOL.decode()] = self._replica_id
-        await response(scope, receive, send)
-
-    async def _unserved(self, key: str, scope: Scope) -> MldlError:
-        """Say why nothing answers, as the control plane would, which the pool's prefix hides."""
-        if scope["method"] != "POST" or not key:
-            return MethodNotAllowed(f"{scope['method']} is not answered here; POST {{inputs: [...]}}")
-        if (refusal := self._stranger(scope)) is not None:
-            return refusal
-        model = self._models.get(key)
-        if model is not None and model.trouble:
-            return Unavailable(f"{key} cannot be loaded: {model.trouble}", {"model_key": key})
-        try:
-            document = await asyncio.to_thread(self._journal.read, "endpoint", key)
-        except MldlError as error:
-            return error
-        if document is not None and document.body is not None and document.body.get("stable"):
-            return Unavailable(f"the endpoint of {key} is starting; try again in a moment", {"model_key": key})
-        return NotFound(f"no version of {key} serves; register one, then POST /deploy", {"model_key": key})
-
-    def _stranger(self, scope: Scope) -> MldlError | None:
-        """Say who may not ask: every table carries the same keys."""
-        known = next((model.table for model in self._models.values() if model.ready), None)
-        try:
-            if known is not None:
-                authorise(known, dict(scope["headers"]))
-        except MldlError as error:
-            return error
-        return None
 
     async def _first(self) -> PoolNews:
         deadline = asyncio.get_running_loop().time() + FIRST_TABLE_TIMEOUT_S
