@@ -13,6 +13,7 @@ from typing import Any
 from ray.exceptions import RayError, RayTaskError
 
 from actors.directory import handle, unwrap
+from actors.journal import RemoteJournal
 from contracts.errors import Broken, Unavailable
 from contracts.routing import PoolNews, PoolReport, RouteTable
 from mldl_ray.blobs import open_blobs
@@ -39,7 +40,7 @@ class Pool:
         self._applying: dict[str, asyncio.Task[None]] = {}
         self._manager: Any = None
         self._monitor: Any = None
-        self._door = Door(self._models, replica_id)
+        self._door = Door(self._models, replica_id, RemoteJournal())
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
