@@ -22,7 +22,7 @@ import psutil
 from actors.journal import RemoteJournal
 from bench.peers.processes import free_port
 from bench.peers.workloads import MAKE
-from contracts.records import Policy, TrainedBundle
+from contracts.records import TrainedBundle
 from contracts.specs import Json
 from mldl_ray import cluster, compose
 from mldl_ray.client import MLDLClient
@@ -87,6 +87,7 @@ def _measured(settings: Settings, folder: Path, asked: argparse.Namespace) -> Js
 
 def _copies(client: MLDLClient, folder: Path, keys: Sequence[str]) -> bytes:
     """Train one model and register it under every key, twice; give a request for it."""
+    MLDLClient(client.url, acting_as="owner").set_policy({"approvals_required": 0}, reason="bench")
     workload = MAKE["lr"](folder / "lr")
     job = client.train(
         {
@@ -99,9 +100,6 @@ def _copies(client: MLDLClient, folder: Path, keys: Sequence[str]) -> bytes:
     client.wait_job(job.job_id, timeout_s=LONG_S)
     client.register(job.job_id, reason="bench")
     journal = RemoteJournal()
-    policy = journal.read("policy", "default")
-    body = Policy(approvals_required=0)
-    journal.append([write("policy", "default", policy.version if policy else 0, body)], actor="bench", reason="bench")
     origin = journal.read("model_version", f"origin@{FIRST}")
     assert origin is not None  # it was registered above
     bundle = TrainedBundle.model_validate(origin.body)
