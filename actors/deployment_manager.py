@@ -15,13 +15,14 @@ from typing import TypeVar
 from actors.reconciler import JUDGED, MOST_ENDPOINTS, Reconciler, Watcher, serving_app
 from actors.replica_calls import ReplicaCalls
 from actors.route_board import RouteBoard
-from contracts.errors import Conflict, Incompatible, NotFound, Unavailable
+from contracts.errors import Conflict, Incompatible, MldlError, NotFound, Unavailable
 from contracts.events import Fact
 from contracts.ports import Clock, Document, Journal, Once, ServingBackend
 from contracts.records import TrainedBundle
 from contracts.rollouts import Change, Deployment, Endpoint
 from contracts.specs import DeploymentSpec, Json
 from mldl_ray.bridges.governance import EmbeddedGovernance
+from mldl_ray.bridges.governance_acts import ask, warn
 from mldl_ray.deployment.beside import check_join
 from mldl_ray.deployment.by_hand import hold, promote, resume, roll_back
 from mldl_ray.deployment.density import routed
@@ -93,17 +94,21 @@ class DeploymentManager(ReplicaCalls):
         """Go on without waiting for the evidence.
 
         Raises:
-            Conflict: It is not between steps, has no such step, or other candidates leave no room for it.
+            Conflict: It is not between steps, has no such step, other candidates leave no room for it, or policy
+                forbids it.
         """
 
         def move(endpoint: Endpoint, deployment: Deployment, others: tuple[Deployment, ...]) -> Move:
             now_s = self._clock.now_s()
-            return promote(endpoint, deployment, to_pct, now_s=now_s, actor=by, reason=reason, others=others)
+            moved = promote(endpoint, deployment, to_pct, now_s=now_s, actor=by, reason=reason, others=others)
+            bundle = self._catalog.bundle(deployment.model_key, deployment.version)
+            ask(self._governance, self._journal, "promote", bundle, by)
+            return moved
 
         return await self._acting(lambda: self._by_hand(deployment_id, move, once))
 
     async def rollback(self, deployment_id: str, *, reason: str, by: str, once: Once | None = None) -> Deployment:
-        """Give its traffic back to the version before, from any state. Policy is never asked, no turn waited for.
+        """Give its traffic back to the version before, from any state. Policy can only warn, afterwards.
 
         Raises:
             Conflict: There is nothing of it to roll back.
@@ -113,7 +118,9 @@ class DeploymentManager(ReplicaCalls):
             now_s = self._clock.now_s()
             return roll_back(endpoint, deployment, now_s=now_s, actor=by, reason=reason, others=others)
 
-        return await self._acting(lambda: self._by_hand(deployment_id, move, once))
+        found = await self._acting(lambda: self._by_hand(deployment_id, move, once))
+        await asyncio.to_thread(lambda: self._warned(found, by))
+        return found
 
     async def hold(self, deployment_id: str, *, reason: str, by: str, once: Once | None = None) -> Deployment:
         """Keep a rollout where it is, whatever the evidence, unless that shows harm.
@@ -273,14 +280,16 @@ class DeploymentManager(ReplicaCalls):
             )
         if bundle.status != "registered":
             raise Conflict(f"{bundle.model_key} {bundle.version} is {bundle.status}; it cannot be deployed")
-        compliance = self._governance.check("deploy", bundle)
-        if compliance.allowed:
+        ask(self._governance, self._journal, "deploy", bundle, by)
+
+    def _warned(self, gone_back: Deployment, by: str) -> None:
+        if gone_back.stable is None:
             return
-        reasons = list(compliance.reasons)
-        refused = {"model_key": bundle.model_key, "version": bundle.version, "reasons": reasons}
-        fact = Fact(type="MLDL_VIOLATION", subject=bundle.model_key, data={"rule": "policy"} | refused)
-        self._journal.append([], [fact], actor=by, reason="deployment refused by policy")
-        raise Conflict(f"policy forbids deploying {bundle.model_key} {bundle.version}: {'; '.join(reasons)}", refused)
+        try:
+            bundle = self._catalog.bundle(gone_back.model_key, gone_back.stable)
+            warn(self._governance, self._journal, bundle, by)
+        except MldlError as error:  # the rollback is done; whatever hinders the warning must not make it look failed
+            log.warning("what policy says of the version gone back to is not known: %s", error)
 
     def _pooled(self) -> int:
         goals = [Endpoint.model_validate(d.body) for d in self._journal.scan("endpoint", limit=MOST_ENDPOINTS)]

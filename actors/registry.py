@@ -10,24 +10,19 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import islice
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
-from contracts.errors import Broken, Conflict, Forbidden, Incompatible, MldlError, NotFound
+from actors.changes import check_reason, settled, written
+from actors.governing import Governing
+from contracts.errors import Broken, Conflict, Forbidden, Incompatible, NotFound
 from contracts.evaluations import Evaluation
 from contracts.events import Fact
 from contracts.ports import Blobs, Clock, Journal, Once, Receipt, Write
-from contracts.records import Approval, Compliance, Job, Policy, TrainedBundle, VersionView
+from contracts.records import Approval, Job, Policy, TrainedBundle, VersionView
 from contracts.specs import Json
 from mldl_ray.blobs.artifact import artifact_files, read_manifest
-from mldl_ray.bridges.governance import (
-    APPROVERS,
-    POLICY_KEY,
-    EmbeddedGovernance,
-    check_policy,
-    expiry_s,
-    missing_approvals,
-    objections,
-)
+from mldl_ray.bridges.governance import APPROVERS, EmbeddedGovernance, expiry_s, missing_approvals, objections
+from mldl_ray.bridges.governance_acts import ask, check_approver
 from mldl_ray.evaluation import card_html, card_json
 from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import first_answer, load, write
@@ -35,16 +30,15 @@ from mldl_ray.registry.catalog import LATEST, STABLE, Catalog, version_key
 from mldl_ray.registry.search import Query, after_key, check_limit
 from mldl_ray.registry.semver import next_version
 
-T = TypeVar("T")
 Aliases = Callable[[str], dict[str, str | None]]
 Verdict = Literal["approved", "rejected"]
-ATTEMPTS = 10
 
 
-class Registry:
+class Registry(Governing):
     """Register versions, record people's words on them, keep the policy, answer questions. Safe on several threads."""
 
     def __init__(self, journal: Journal, blobs: Blobs, governance: EmbeddedGovernance, clock: Clock) -> None:
+        super().__init__(journal, governance, clock)
         self._journal, self._blobs, self._governance, self._clock = journal, blobs, governance, clock
         self._turn = threading.Lock()  # each registration sees the one before as its parent
 
@@ -62,15 +56,15 @@ class Registry:
 
         Raises:
             NotFound: No such job, or its artifact is not stored.
-            Conflict: The job has not succeeded, or was registered already.
+            Conflict: The job has not succeeded, was registered already, or policy forbids it.
             Incompatible: An empty tag or reason.
             Broken: The job has no model, or its artifact is damaged.
         """
-        _check_reason(reason)
+        check_reason(reason)
         if any(not tag.strip() for tag in tags):
             raise Incompatible("a tag is empty; leave it out or give it letters")
         with self._turn:
-            return _settled(lambda: self._register(job_id, tuple(tags), reason, by, once))
+            return settled(lambda: self._register(job_id, tuple(tags), reason, by, once))
 
     def view(self, model_key: str, version: str, *, as_of_s: float | None = None) -> VersionView:
         """Give a version (number, ``latest`` or ``stable``) with its approvals, now or as it was (Unix seconds).
@@ -145,50 +139,17 @@ class Registry:
             NotFound: No such model or version.
             Incompatible: An alias, an unknown decision, or no reason.
         """
-        _check_reason(reason)
+        check_reason(reason)
         _check_word(decision, role, version)
         if (earlier := first_answer(self._journal, once)) is not None:
             return _approval(earlier)
         bundle = self._catalog(None).bundle(model_key, version)
         policy = self._governance.policy()
-        authors = self._governance.authors(bundle)
-        if decision == "approved" and not policy.author_may_approve and by in authors:
-            raise Forbidden(
-                f"{by} trained or registered {model_key} {version}, so somebody else has to approve it",
-                {"by": by, "authors": sorted(authors)},
-            )
+        if decision == "approved":
+            check_approver(self._governance, bundle, by)
         word = self._word(bundle, policy, decision, reason, by, role, once)
         fact = Fact(type="MLDL_APPROVAL_DECIDED", subject=model_key, data=word.model_dump(mode="json"))
         return _approval(self._append([write("approval", word.approval_id, 0, word)], [fact], by, reason, once))
-
-    def policy(self) -> Policy:
-        """Give the policy in force."""
-        return self._governance.policy()
-
-    def set_policy(self, policy: Policy, *, reason: str, by: str, once: Once | None = None) -> Policy:
-        """Put another policy in force; it judges the next deployment, also of versions approved before.
-
-        Raises:
-            Incompatible: A figure out of range, an unknown metric, another name than ``default``, or no reason.
-        """
-        _check_reason(reason)
-        check_policy(policy)
-
-        def change() -> Receipt:
-            before, version = load(self._journal, "policy", POLICY_KEY, Policy)
-            data = {"policy": policy.model_dump(mode="json"), "before": (before or Policy()).model_dump(mode="json")}
-            fact = Fact(type="MLDL_POLICY_CHANGED", subject=POLICY_KEY, data=data)
-            return self._append([write("policy", POLICY_KEY, version, policy)], [fact], by, reason, once)
-
-        return Policy.model_validate(_written(_settled(change), "policy"))
-
-    def compliance(self, model_key: str, version: str) -> Compliance:
-        """Say whether a version may be deployed now, and everything that speaks against it.
-
-        Raises:
-            NotFound: No such model or version.
-        """
-        return self._governance.check("deploy", self._catalog(None).bundle(model_key, version))
 
     def card(self, model_key: str, version: str) -> str:
         """Give the model card of a version, as HTML.
@@ -217,6 +178,7 @@ class Registry:
             raise NotFound(f"there is no job {job_id!r}; look at the list of jobs", {"job_id": job_id})
         trained = self._registrable(job)
         bundle, why = self._numbered(trained, job, tags)
+        ask(self._governance, self._journal, "register", bundle, by)
         done = job.model_copy(update={"registered_version": bundle.version})
         writes = [*self._version_writes(bundle, by), write("job", job_id, at, done)]
         return _registered(self._append(writes, _registration_facts(bundle, job_id, why), by, reason, once))
@@ -319,35 +281,12 @@ class Registry:
         return self._journal.append(writes, facts, actor=by, reason=reason, once=once)
 
 
-def _settled(change: Callable[[], T]) -> T:
-    """Make a change that depends on what was read; read and decide again when somebody else was faster."""
-    for _ in range(ATTEMPTS - 1):
-        try:
-            return change()
-        except Conflict as error:
-            if not _stale(error):
-                raise
-    return change()
-
-
-def _stale(error: MldlError) -> bool:
-    """Tell a document that moved on from a refusal that stays."""
-    return "expected_version" in error.facts
-
-
-def _written(receipt: Receipt, kind: str) -> Json:
-    bodies = {document.kind: document.body for document in receipt.documents}
-    if kind not in bodies:
-        raise Conflict(f"this idempotency key was used for another kind of request, which wrote {', '.join(bodies)}")
-    return bodies[kind] or {}
-
-
 def _registered(receipt: Receipt) -> TrainedBundle:
-    return TrainedBundle.model_validate(_written(receipt, "model_version"))
+    return TrainedBundle.model_validate(written(receipt, "model_version"))
 
 
 def _approval(receipt: Receipt) -> Approval:
-    return Approval.model_validate(_written(receipt, "approval"))
+    return Approval.model_validate(written(receipt, "approval"))
 
 
 def _registration_facts(bundle: TrainedBundle, job_id: str, why: str) -> list[Fact]:
@@ -371,11 +310,6 @@ def _unfinished(job: Job) -> Conflict:
         return Conflict(f"job {job.job_id} is {job.status} ({done}); register it when it has succeeded", facts)
     why = f": {job.error.get('message')}" if job.error else ""
     return Conflict(f"job {job.job_id} {job.status}{why}; it has no model to register, train again", facts)
-
-
-def _check_reason(reason: str) -> None:
-    if not reason.strip():
-        raise Incompatible("reason is missing: say why, for those who read the record later")
 
 
 def _check_word(decision: str, role: str, version: str) -> None:

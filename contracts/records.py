@@ -7,6 +7,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from contracts.evaluations import Calibration, Evaluation, Fairness, Interval, PredictionInterval, Robustness
+from contracts.policies import Compliance as Compliance  # noqa: PLC0414  # mypy's way to say: may be had from here
+from contracts.policies import Policy as Policy  # noqa: PLC0414  # the same
 from contracts.specs import JobSpec, Json, ModelSpec, Words
 
 
@@ -238,28 +240,6 @@ class Dataset(Words):
     statistics: dict[str, Json] = Field(default_factory=dict, description="Per column: kind, count, missing, spread.")
     source: str
     created_at_s: float
-
-
-class Policy(Words):
-    """What must hold before a version may be deployed."""
-
-    name: str = "default"
-    approvals_required: int = Field(default=1, ge=0)
-    approval_ttl_s: float | None = None
-    author_may_approve: bool = False
-    metric_bounds: dict[str, float] = Field(default_factory=dict, description="Metric → least value of its bound.")
-    fairness_delta_max: float | None = None
-    max_ece: float | None = None
-    stable_margin: float | None = Field(
-        default=None, ge=0, description="Most that a version may be worse than stable, in the compared metric's unit."
-    )
-
-
-class Compliance(Words):
-    """Whether the policy lets a version do something, and everything that speaks against it."""
-
-    allowed: bool
-    reasons: tuple[str, ...] = ()
 
 
 class ApiKey(Words):

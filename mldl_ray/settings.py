@@ -91,6 +91,9 @@ class BridgeUrls(Words):
 
     intelligence: str | None = Field(default=None, description="Asked by POST <url>/recommend.")
     ingress: str | None = Field(default=None, description="Asked by POST <url>/inspect.")
+    governance: str | None = Field(
+        default=None, description="Asked by POST <url>/check; must agree, and while it is down nothing moves."
+    )
 
 
 class Defaults(Words):

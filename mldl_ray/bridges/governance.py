@@ -1,85 +1,201 @@
-"""Governance, embedded: policies as data, and whether a version meets them. Not here: writing approvals or policies.
+"""Governance, embedded: policies as data, and whether an act meets them. Not here: the rules, and writing anything.
 
 A word counts only for the bytes and the evaluation that its author saw, so a version built or judged anew starts
-without any. Of each person the latest word counts. Rollbacks never ask: going back to what served must always work.
+without any. Of each person the latest word counts. Who trained or registered a version neither approves it, nor grants
+it exceptions, nor loosens the policy for it. A rollback is always allowed: going back to what served must always work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import Literal
+from typing import get_args
 
 from contracts.access import PERMITTED
 from contracts.errors import Incompatible
 from contracts.evaluations import AgainstStable, Evaluation
-from contracts.ports import Clock, Journal
-from contracts.records import Approval, Compliance, Policy, TrainedBundle
+from contracts.policies import (
+    Compliance,
+    ExceptedFinding,
+    GovernedAct,
+    Policy,
+    PolicyException,
+    PolicyFinding,
+)
+from contracts.ports import Clock, Document, Journal
+from contracts.records import Approval, Dataset, TrainedBundle
 from contracts.rollouts import Endpoint
-from mldl_ray.evaluation.gate import gate
+from mldl_ray.bridges import governance_rules
+from mldl_ray.bridges.governance_rules import PEOPLES, Case, field_of
 from mldl_ray.evaluation.metrics import METRICS
 from mldl_ray.journal.documents import scan_all
 from mldl_ray.registry.catalog import version_key
 
-DeployAct = Literal["deploy"]
 POLICY_KEY = "default"
+EXCEPTION = "policy_exception"
+"""Kind of the exceptions; their keys begin with the version's."""
 COMPARISON = "comparison"
 """Kind of the latest comparison of a version with what was stable then; made by evaluating it again."""
 APPROVERS = frozenset(role for role, acts in PERMITTED.items() if "approve" in acts)
 
 
 class EmbeddedGovernance:
-    """Answer from the journal; holds nothing itself. ``as_of_s`` (Unix seconds) asks how it was at a moment."""
+    """Answer from the journal. ``as_of_s`` (Unix seconds) asks how it was at a moment."""
 
     def __init__(self, journal: Journal, clock: Clock) -> None:
         self._journal, self._clock = journal, clock
+        self._makers: dict[str, str] = {}  # who made a key never changes
 
     def policy(self, *, as_of_s: float | None = None) -> Policy:
         """Give the policy in force; the defaults until somebody sets one."""
         document = self._journal.read("policy", POLICY_KEY, as_of=self._position(as_of_s))
         return Policy.model_validate(document.body) if document is not None else Policy()
 
+    def held_to(self, bundle: TrainedBundle, *, by: str | None = None, as_of_s: float | None = None) -> list[Policy]:
+        """Give the policies that a version must meet.
+
+        The one in force, and where an author of the version set that since work on it began, also the last that none
+        of them set: an author's change tightens at once, and loosens for others only.
+
+        Args:
+            bundle: The version.
+            by: Who registers it now.
+            as_of_s: At which moment.
+        """
+        at = self._position(as_of_s)
+        past = [d for d in self._journal.history("policy", POLICY_KEY) if at is None or d.position <= at]
+        if not past:
+            return [Policy()]
+        beneficiaries, began = self.authors(bundle) | {by}, self._began(bundle)
+        own = 0
+        while own < len(past) and past[-1 - own].actor in beneficiaries and past[-1 - own].position > began:
+            own += 1
+        before = _policy_of(past[-1 - own]) if own < len(past) else Policy()
+        in_force = _policy_of(past[-1])
+        return [in_force] if before == in_force else [in_force, before]
+
     def approvals(self, bundle: TrainedBundle, *, as_of_s: float | None = None) -> tuple[Approval, ...]:
         """Give the words that count for a version, each person's latest, oldest first; rejections are among them."""
-        policy = self.policy(as_of_s=as_of_s)
         words = latest_words(self._words(bundle, as_of_s), bundle)
-        now_s = self._clock.now_s() if as_of_s is None else as_of_s
-        barred = frozenset() if policy.author_may_approve or not words else self.authors(bundle)
-        return tuple(word for word in words if counts(word, policy, now_s, barred))
+        if not words:
+            return ()
+        standing = set.intersection(
+            *(
+                {word.approval_id for word in self._standing(words, bundle, policy, as_of_s)}
+                for policy in self.held_to(bundle, as_of_s=as_of_s)
+            )
+        )
+        return tuple(word for word in words if word.approval_id in standing)
 
     def authors(self, bundle: TrainedBundle) -> frozenset[str]:
         """Name who trained a version and who registered it."""
-        registered = self._journal.history("model_version", version_key(bundle.model_key, str(bundle.version)))
-        trained = self._journal.history("job", bundle.lineage.job_id) if bundle.lineage.job_id else []
-        return frozenset(history[0].actor for history in (registered, trained) if history)
+        return frozenset(document.actor for document in self._beginnings(bundle))
 
-    def check(self, act: DeployAct, bundle: TrainedBundle, *, as_of_s: float | None = None) -> Compliance:
-        """Say whether the policy lets a version be deployed, and everything that speaks against it.
+    def barred(self, bundle: TrainedBundle, policy: Policy) -> frozenset[str]:
+        """Name who may neither approve a version nor grant it exceptions.
+
+        Its authors, and every name under which they could act because they made a key for it.
+        """
+        if policy.author_may_approve:
+            return frozenset()
+        barred = set(self.authors(bundle))
+        if policy.key_maker_may_approve:
+            return frozenset(barred)
+        made = [(self._maker(d), str((d.body or {}).get("name"))) for d in scan_all(self._journal, "api_key")]
+        while more := {name for maker, name in made if maker in barred} - barred:
+            barred |= more
+        return frozenset(barred)
+
+    def check(
+        self,
+        act: GovernedAct,
+        bundle: TrainedBundle,
+        *,
+        by: str | None = None,
+        policy: Policy | None = None,
+        as_of_s: float | None = None,
+    ) -> Compliance:
+        """Say whether an act may be done with a version, and everything that speaks against it.
+
+        Args:
+            act: Which; of a rollback, the findings are warnings.
+            bundle: The version; for a rollback the one that is gone back to.
+            by: Who acts: exceptions that they granted themselves do not count.
+            policy: Try this one instead of what is in force.
+            as_of_s: Judge as it would have been at that moment.
 
         Raises:
             Incompatible: An act that no policy speaks about.
         """
-        if act != "deploy":
-            raise Incompatible(f"no policy speaks about {act!r}; it can be asked about: deploy", {"act": act})
-        policy = self.policy(as_of_s=as_of_s)
-        reasons = [
-            *objections(self.approvals(bundle, as_of_s=as_of_s), policy),
-            *self._figures(bundle, policy, as_of_s),
-        ]
-        return Compliance(allowed=not reasons, reasons=tuple(reasons))
+        if act not in get_args(GovernedAct):
+            acts = ", ".join(get_args(GovernedAct))
+            raise Incompatible(f"no policy speaks about {act!r}; it can be asked about: {acts}", {"act": act})
+        registrar = by if act == "register" else None
+        held = [policy] if policy is not None else self.held_to(bundle, by=registrar, as_of_s=as_of_s)
+        found: dict[str, PolicyFinding] = {}
+        excepted: dict[str, ExceptedFinding] = {}
+        for one in held:
+            for finding in governance_rules.against(self._case(act, bundle, one, as_of_s)):
+                exception = self._exception(finding, bundle, one, by, as_of_s)
+                if exception is None:
+                    found.setdefault(finding.sentence, finding)
+                else:
+                    kept = ExceptedFinding(**dict(finding), exception_id=exception.exception_id)
+                    excepted.setdefault(finding.sentence, kept)
+        return answer(act, found.values(), tuple(excepted.values()))
 
-    def _figures(self, bundle: TrainedBundle, policy: Policy, as_of_s: float | None) -> list[str]:
-        limits = (policy.fairness_delta_max, policy.max_ece, policy.stable_margin)
-        if not policy.metric_bounds and all(limit is None for limit in limits):
-            return []
-        document = self._journal.read("evaluation", bundle.evaluation_id) if bundle.evaluation_id else None
-        if document is None:
-            return ["it was never evaluated, and the policy sets bounds on its figures; evaluate it first"]
-        evaluation, stable = Evaluation.model_validate(document.body), self._stable(bundle, as_of_s)
+    def _case(self, act: GovernedAct, bundle: TrainedBundle, policy: Policy, as_of_s: float | None) -> Case:
+        words = latest_words(self._words(bundle, as_of_s), bundle) if bundle.version is not None else []
+        evaluation, stable = self._evaluation(bundle), self._stable(bundle, as_of_s)
         key = version_key(bundle.model_key, str(bundle.version))
         again = self._journal.read(COMPARISON, key, as_of=self._position(as_of_s))
-        if again is not None and (compared := AgainstStable.model_validate(again.body)).version == stable:
-            evaluation = evaluation.model_copy(update={"against_stable": compared})
-        return gate(evaluation, policy, stable=stable)
+        if evaluation is not None and again is not None:
+            compared = AgainstStable.model_validate(again.body)
+            if compared.version == stable:
+                evaluation = evaluation.model_copy(update={"against_stable": compared})
+        return Case(
+            act=act,
+            bundle=bundle,
+            policy=policy,
+            standing=tuple(self._standing(words, bundle, policy, as_of_s)),
+            evaluation=evaluation,
+            dataset=self._dataset(bundle),
+            stable=stable,
+            now_s=self._now_s(as_of_s),
+        )
+
+    def _standing(
+        self, words: list[Approval], bundle: TrainedBundle, policy: Policy, as_of_s: float | None
+    ) -> list[Approval]:
+        barred = self.barred(bundle, policy) if words else frozenset()
+        return [word for word in words if counts(word, policy, self._now_s(as_of_s), barred)]
+
+    def _exception(
+        self, finding: PolicyFinding, bundle: TrainedBundle, policy: Policy, by: str | None, as_of_s: float | None
+    ) -> PolicyException | None:
+        """Find an exception that lets a finding pass."""
+        if field_of(finding.rule) in PEOPLES or bundle.version is None:
+            return None
+        prefix = f"{version_key(bundle.model_key, bundle.version)}-"
+        found = scan_all(self._journal, EXCEPTION, prefix=prefix, as_of=self._position(as_of_s))
+        for document in found:
+            one = PolicyException.model_validate(document.body)
+            if (
+                one.rule == finding.rule
+                and excepts(one, bundle, policy, self._now_s(as_of_s))
+                and (policy.author_may_approve or one.granted_by != by)
+                and one.granted_by not in self.barred(bundle, policy)
+            ):
+                return one
+        return None
+
+    def _evaluation(self, bundle: TrainedBundle) -> Evaluation | None:
+        document = self._journal.read("evaluation", bundle.evaluation_id) if bundle.evaluation_id else None
+        return Evaluation.model_validate(document.body) if document is not None else None
+
+    def _dataset(self, bundle: TrainedBundle) -> Dataset | None:
+        own = bundle.lineage
+        document = self._journal.read("dataset", f"{own.dataset_id}@{own.version}") if own.dataset_id else None
+        return Dataset.model_validate(document.body) if document is not None else None
 
     def _stable(self, bundle: TrainedBundle, as_of_s: float | None) -> str | None:
         """Name the version that serves, unless it is the one that is asked about."""
@@ -93,8 +209,44 @@ class EmbeddedGovernance:
         ordered = sorted(documents, key=lambda document: (document.position, (document.body or {}).get("at_s", 0.0)))
         return [Approval.model_validate(document.body) for document in ordered]
 
+    def _beginnings(self, bundle: TrainedBundle) -> list[Document]:
+        """Give the first record of its registration and of its training."""
+        registered = self._journal.history("model_version", version_key(bundle.model_key, str(bundle.version)))
+        trained = self._journal.history("job", bundle.lineage.job_id) if bundle.lineage.job_id else []
+        return [history[0] for history in (registered, trained) if history]
+
+    def _began(self, bundle: TrainedBundle) -> int:
+        return min((document.position for document in self._beginnings(bundle)), default=0)
+
+    def _maker(self, key: Document) -> str:
+        if key.key not in self._makers:
+            self._makers[key.key] = self._journal.history("api_key", key.key)[0].actor
+        return self._makers[key.key]
+
+    def _now_s(self, as_of_s: float | None) -> float:
+        return self._clock.now_s() if as_of_s is None else as_of_s
+
     def _position(self, as_of_s: float | None) -> int | None:
         return None if as_of_s is None else self._journal.position(at_s=as_of_s)
+
+
+def answer(
+    act: GovernedAct, findings: Iterable[PolicyFinding], excepted: tuple[ExceptedFinding, ...] = ()
+) -> Compliance:
+    """Put an answer together: nothing forbids a rollback.
+
+    >>> answer("rollback", [PolicyFinding(rule="max_ece", sentence="it is badly calibrated")]).allowed
+    True
+    """
+    findings = tuple(findings)
+    reasons = () if act == "rollback" else tuple(finding.sentence for finding in findings)
+    return Compliance(allowed=not reasons, reasons=reasons, act=act, findings=findings, excepted=excepted)
+
+
+def excepts(one: PolicyException, bundle: TrainedBundle, policy: Policy, now_s: float) -> bool:
+    """Say whether an exception counts for a version now; a shorter bound set later cuts earlier ones too."""
+    ends_s = min(one.expires_at_s, one.at_s + policy.exception_max_s)
+    return one.ended_by is None and one.validation_hash == bundle.validation_hash and now_s < ends_s
 
 
 def latest_words(words: Iterable[Approval], bundle: TrainedBundle) -> list[Approval]:
@@ -106,7 +258,8 @@ def latest_words(words: Iterable[Approval], bundle: TrainedBundle) -> list[Appro
     """
     latest: dict[str, Approval] = {}
     for word in words:
-        if (word.validation_hash, word.evaluation_id) == (bundle.validation_hash, bundle.evaluation_id):
+        seen = (word.model_key, word.version, word.validation_hash, word.evaluation_id)
+        if seen == (bundle.model_key, bundle.version, bundle.validation_hash, bundle.evaluation_id):
             latest.pop(word.by, None)
             latest[word.by] = word
     return list(latest.values())
@@ -140,16 +293,12 @@ def missing_approvals(standing: Iterable[Approval], policy: Policy) -> int:
 
 def objections(standing: Iterable[Approval], policy: Policy) -> Iterator[str]:
     """Say what is wrong with the words that count: a rejection, or too few approvals."""
-    standing = tuple(standing)
-    for word in standing:
-        if word.decision == "rejected":
-            yield f"{word.by} rejected it: {word.reason}"
-    if missing := missing_approvals(standing, policy):
-        approved = policy.approvals_required - missing
-        yield (
-            f"it has {approved} of {policy.approvals_required} approvals; {missing} more "
-            f"{'person' if missing == 1 else 'people'} with role approver or admin must approve it"
-        )
+    for finding in governance_rules.objections(standing, policy):
+        yield finding.sentence
+
+
+def _policy_of(document: Document) -> Policy:
+    return Policy.model_validate(document.body) if document.body is not None else Policy()
 
 
 def check_policy(policy: Policy) -> Policy:
@@ -168,6 +317,13 @@ def check_policy(policy: Policy) -> Policy:
         limit = getattr(policy, name)
         if limit is not None and not 0 <= limit <= 1:
             raise Incompatible(f"{name} {limit:g} must be between 0 and 1", {"field": name})
+    _check_people(policy)
+    if unknown := sorted(set(policy.asked_at_registration) - ASKABLE):
+        raise Incompatible(
+            f"asked_at_registration names {', '.join(unknown)}; a registration can be asked for: "
+            f"{', '.join(sorted(ASKABLE))}",
+            {"unknown": unknown},
+        )
     if unknown := sorted(set(policy.metric_bounds) - set(METRICS)):
         raise Incompatible(
             f"metric_bounds names {', '.join(unknown)}, which no evaluation reports; there are: "
@@ -175,3 +331,23 @@ def check_policy(policy: Policy) -> Policy:
             {"unknown": unknown},
         )
     return policy
+
+
+ASKABLE = frozenset(Policy.model_fields) & (
+    governance_rules.FIGURES | {"families", "licences", "max_cost_units", "data", "card_requires"}
+)
+"""Fields that can be met before anybody has approved anything."""
+
+
+def _check_people(policy: Policy) -> None:
+    for role, least in policy.approvals_by_role.items():
+        if role not in APPROVERS:
+            raise Incompatible(
+                f"approvals_by_role names {role}, who may not approve; it takes {' or '.join(sorted(APPROVERS))}",
+                {"role": role},
+            )
+        if least < 1:
+            raise Incompatible(f"approvals_by_role.{role} {least} must be at least 1, or absent", {"role": role})
+    names = [freeze.name for freeze in policy.freezes]
+    if len(set(names)) < len(names):
+        raise Incompatible(f"two freezes have one name; theirs are: {', '.join(names)}", {"freezes": names})

@@ -7,7 +7,7 @@ import os
 from actors.deployment_manager import DeploymentManager
 from actors.directory import Remote
 from actors.journal import RemoteJournal
-from mldl_ray.bridges.governance import EmbeddedGovernance
+from mldl_ray.bridges.governance_remote import open_governance
 from mldl_ray.clock import SystemClock
 from mldl_ray.compose import CODE_VERSION
 from mldl_ray.settings import Settings
@@ -19,7 +19,7 @@ class DeploymentsResident(DeploymentManager):
 
     def __init__(self, settings: Settings) -> None:
         journal, clock = RemoteJournal(), SystemClock()
-        governance = EmbeddedGovernance(journal, clock)
+        governance = open_governance(settings, journal, clock)
         backend = RayServeBackend(settings)
         super().__init__(settings, journal, backend, Remote("monitor"), governance, clock, autostart=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from actors.journal import RemoteJournal
 from actors.registry import Registry
 from mldl_ray.blobs import open_blobs
-from mldl_ray.bridges.governance import EmbeddedGovernance
+from mldl_ray.bridges.governance_remote import open_governance
 from mldl_ray.clock import SystemClock
 from mldl_ray.residents.versioned import Versioned
 from mldl_ray.settings import Settings
@@ -16,4 +16,4 @@ class RegistryResident(Versioned, Registry):
 
     def __init__(self, settings: Settings) -> None:
         journal, clock = RemoteJournal(), SystemClock()
-        super().__init__(journal, open_blobs(settings.artifact_uri), EmbeddedGovernance(journal, clock), clock)
+        super().__init__(journal, open_blobs(settings.artifact_uri), open_governance(settings, journal, clock), clock)

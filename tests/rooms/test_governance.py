@@ -259,7 +259,7 @@ def test_version_without_evaluation_cannot_meet_a_bound(world: World) -> None:
 
 def test_act_that_no_policy_speaks_about_is_refused(world: World) -> None:
     with pytest.raises(Incompatible, match="deploy"):
-        world.governance.check("rollback", BUNDLE)  # type: ignore[arg-type]  # what the test is about
+        world.governance.check("retire", BUNDLE)  # type: ignore[arg-type]  # what the test is about
 
 
 @pytest.mark.parametrize(
