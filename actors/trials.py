@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import BasicVariantGenerator, Searcher
@@ -46,7 +47,7 @@ _SETTINGS = {
 class RayTrials:
     """Runs a search on the cluster that this process is connected to.
 
-    At a limit no trial goes on; one in the middle of a fold is given up to ten seconds by Tune before it is killed.
+    At a limit no trial goes on; one in the middle of a fold is killed.
     """
 
     def __init__(self, clock: Clock, *, quantum_s: float = QUANTUM_S) -> None:
@@ -88,7 +89,7 @@ class RayTrials:
                 storage_path=folder,
                 verbose=0,
                 callbacks=[watcher],
-                stop=_Limits(book),
+                stop=_Limits(watcher),
                 failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
@@ -153,17 +154,29 @@ class _Watcher(tune.Callback):
 
     def __init__(self, book: _Book) -> None:
         self._book = book
+        self._busy: dict[str, Any] = {}
 
     @property
     def _ledger(self) -> Ledger:
         return self._book.ledger
 
+    def over(self) -> bool:
+        """Say whether the search is over; then whoever is at work is killed, for which Tune would wait ten seconds."""
+        if not self._ledger.over():
+            return False
+        while self._busy:
+            ray.kill(self._busy.popitem()[1])
+        return True
+
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if trial.temporary_state.ray_actor is not None:
+            self._busy[trial.trial_id] = trial.temporary_state.ray_actor
         if trial.trial_id not in self._ledger.running:
             point = trial.config[POINT]
             self._ledger.began(trial.trial_id, point[POINT], point[NUMBER])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._busy.pop(trial.trial_id, None)
         if trial.trial_id not in self._ledger.running:
             return  # ended before it began: the search was over
         result = trial.last_result or {}
@@ -178,10 +191,12 @@ class _Watcher(tune.Callback):
         if any(record.trial_id == trial.trial_id for record in self._ledger.records):
             return
         self.on_trial_start(iteration, trials, trial)  # a process may die before its trial was said to begin
+        self._busy.pop(trial.trial_id, None)
         self._ledger.failed(trial.trial_id, f"its process died: {_last_line(trial.get_error())}")
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.on_trial_start(iteration, trials, trial)  # as above
+        self._busy.pop(trial.trial_id, None)
         self._ledger.died(trial.trial_id)
 
     def note(self, trial: Any, result: Json) -> bool:
@@ -202,9 +217,7 @@ class _Judge(FIFOScheduler):
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Have Tune keep the processes of trials that ended: it stops those that no trial is waiting for at once."""
         if self._workers:
-            tune_controller._actor_cache.increase_max(
-                trial.placement_group_factory, by=self._workers
-            )  # it has no setting
+            tune_controller._actor_cache.increase_max(trial.placement_group_factory, by=self._workers)
             self._workers = 0
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Json) -> str:
@@ -215,14 +228,14 @@ class _Judge(FIFOScheduler):
 class _Limits(tune.Stopper):
     """Ends the search at its limits; Tune asks at every turn of its loop."""
 
-    def __init__(self, book: _Book) -> None:
-        self._book = book
+    def __init__(self, watcher: _Watcher) -> None:
+        self._watcher = watcher
 
     def __call__(self, trial_id: str, result: Json) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self._book.ledger.over()
+        return self._watcher.over()
 
 
 class _Proposer(Searcher):
