@@ -14,12 +14,14 @@ from contracts.telemetry import LATENCY_EDGES_MS
 from mldl_ray.deployment.arms import Arms, judged_and_wrong, latency_counts, requests_and_errors
 from mldl_ray.deployment.evidence import quantile_bounds, rate_bounds
 from mldl_ray.deployment.findings import Case, Ground, finding
-from mldl_ray.deployment.grounds import LATENCY_FLOOR_MS, LATENCY_LEAST_REQUESTS, LATENCY_RATIO
+from mldl_ray.deployment.grounds import LATENCY_LEAST_REQUESTS
 
 ERRORS_RATIO, ERRORS_FLOOR = 1.5, 0.01
 """Errors are harmful when their rate is surely above ratio × stable's before + floor."""
 WRONG_RATIO, WRONG_FLOOR = 1.2, 0.02
 """The same of wrong answers."""
+LATENCY_RATIO, LATENCY_FLOOR_MS = 5.0, 50.0
+"""The same of the p95. Load alone moves it far: a burst after a calm canary slows an equal version fourfold."""
 
 
 def baking(case: Case, evidence: Json) -> Iterator[Ground]:

@@ -5,7 +5,8 @@ false rollback over the whole rollout, split evenly over ``TESTS`` (and ``cost``
 guardrails stand beside them. Promotion needs a proof of its own: that even in the worst case still plausible, the next
 step spoils no more than ``spec.harm_budget`` of all requests: next share × upper bound of the extra error rate. So a
 small step needs little proof and a large one needs more. Once there are labels of both arms, the same is asked of wrong
-answers, with ``spec.quality_margin``. Too little evidence is HOLD, never a silent pass.
+answers, with ``spec.quality_margin``. Too little evidence is HOLD, never a silent pass. A step that is to end before
+its window also needs latency and quality shown (``promptness``).
 
 The unit of the harm tests is the sticky key: somebody whose record fails, or is hard to get right, brings it again and
 again, and always to the same arm. So each key counts once, with its first error and its first label; where telemetry
@@ -26,6 +27,7 @@ from mldl_ray.deployment.costs import cost
 from mldl_ray.deployment.exposure import Exposure, exposure_finding, exposure_of
 from mldl_ray.deployment.findings import Case, Ground, finding
 from mldl_ray.deployment.grounds import causes, errors, errors_in_a_row, latency, live_guardrails, share
+from mldl_ray.deployment.promptness import against_early, against_window, latency_proof
 from mldl_ray.deployment.quality import Proof, comparison, quality, quality_proof
 
 __all__ = ["TESTS", "decide"]
@@ -93,6 +95,13 @@ def _advance(case: Case, evidence: Json) -> Answer:
     left_s = began_s + case.deployment.promotion_window_s - case.now_s
     if left_s > 0 and not case.deployment.spec.early_promotion:
         return "HOLD", "window", f"no harm seen; the step ends in {left_s:.0f} s"
+    slowness = latency_proof(case, evidence)
+    obstacle = against_window(slowness)
+    if obstacle is None and left_s > 0:
+        obstacle = against_early(slowness, labels_shown=proof is not None)
+    if obstacle is not None:
+        ends = f"; its window ends in {left_s:.0f} s" if left_s > 0 else ""
+        return "HOLD", obstacle[0], obstacle[1] + ends
     of_quality = "quality was not observed"
     if proof is not None:
         of_quality = f"at most {proof.worst_case:.2%} of all answers could turn wrong ({proof.n} labelled)"

@@ -95,8 +95,53 @@ def test_a_step_that_has_shown_no_harm_ends_with_its_window() -> None:
     assert late.evidence["exposure"]["next_share"] == 0.25
 
 
-def test_a_step_may_end_early_when_that_is_asked_for() -> None:
-    assert judge(both(), deployment(age_s=0.5, early_promotion=True)).verdict == "PROMOTE"
+def early(*, ms: float = 5.0, labels: bool = True, total: int = 20_000) -> Decision:
+    """Ask half a second into the step, of a candidate with a p95 of ``ms`` where stable has 5 ms."""
+    known, stable = (
+        {"labelled": n, "correct": round(0.9 * n), "judged_keys": n, "misjudged_keys": round(0.1 * n)} if labels else {}
+        for n in (total // 20, total)
+    )
+    telemetry = both(total=total, ms=ms, stable=stable, **known)
+    return judge(telemetry, deployment(age_s=0.5, early_promotion=True))
+
+
+def test_a_step_may_end_early_when_that_is_asked_for_and_all_is_shown() -> None:
+    assert early().verdict == "PROMOTE"
+
+
+def test_without_labels_a_step_lasts_its_window_and_says_why() -> None:
+    found = early(labels=False)
+    assert (found.verdict, found.rule) == ("HOLD", "window")
+    assert "quality was not observed" in found.why
+    assert found.why.endswith("its window ends in 4 s")
+    assert judge(both(total=20_000), deployment(age_s=WINDOW, early_promotion=True)).verdict == "PROMOTE"
+
+
+def test_a_step_does_not_end_early_before_latency_is_shown() -> None:
+    found = early(total=1_600)
+    assert found.evidence["exposure"]["verdict"] == "shown"
+    assert found.evidence["latency_proof"]["verdict"] == "too_little"
+    assert (found.verdict, found.rule) == ("HOLD", "window")
+    assert "not slower than tolerated is not shown in this step after 80 requests" in found.why
+
+
+def test_a_candidate_that_looks_too_slow_is_not_promoted_at_its_windows_end_either() -> None:
+    telemetry = both(total=2_000, ms=5.0)
+    mixed = tuple(a + b for a, b in zip(latencies(92, 5.0), latencies(8, 60.0), strict=True))
+    slow = telemetry.candidate[0].model_copy(update={"latency_counts": mixed})
+    found = judge(telemetry.model_copy(update={"candidate": (slow,)}), deployment(age_s=WINDOW))
+    assert (found.verdict, found.rule) == ("HOLD", "latency_undecided")
+    assert "more requests decide" in found.why
+
+
+def test_a_busier_hour_after_a_calm_canary_is_not_the_candidates() -> None:
+    alone = arm("2.0.0", 5_000, share=1.0, epoch=8, ms=180)
+    before = both(0.25, 4_000, ms=45, stable={"ms": 45})
+    telemetry = before.model_copy(update={"candidate": (*before.candidate, alone)})
+    baking = deployment(step=3).model_copy(update={"status": "baking"})
+    assert judge(telemetry, baking).verdict == "HOLD"
+    hung = before.model_copy(update={"candidate": (*before.candidate, arm("2.0.0", 5_000, epoch=8, ms=400))})
+    assert judge(hung, baking).rule == "latency"
 
 
 @pytest.mark.parametrize(("step", "needed"), [(0, 78), (1, 168), (2, 357), (3, 357)])
