@@ -35,6 +35,7 @@ EventType = Literal[
     "MLDL_ENDPOINT_SCALED",
     "MLDL_DEPLOYMENT_HELD",
     "MLDL_DEPLOYMENT_RESUMED",
+    "MLDL_EXCEPTION_CHANGED",
 ]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 

@@ -1,4 +1,4 @@
-"""The verbs of HTTP, for Python programs. Operators' verbs are in ``operations``, the carrying in ``transport``."""
+"""The verbs of HTTP, for Python programs. Operators' are in ``operations``, the policy's in ``governing``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from contracts.http import (
     ExplainRequest,
     HoldRequest,
     JobAccepted,
-    PolicyRequest,
     PromoteRequest,
     RegisterRequest,
     Rollback,
@@ -32,12 +31,13 @@ from contracts.http import (
     ScaleRequest,
     Why,
 )
-from contracts.records import Approval, Job, Policy, RestorePlan, Snapshot, TrainedBundle, TrialRecord, VersionView
+from contracts.records import Approval, Job, RestorePlan, Snapshot, TrainedBundle, TrialRecord, VersionView
 from contracts.rollouts import LIVE_STATES
 from contracts.specs import DataRef, DeploymentSpec, JobSpec, Json
+from mldl_ray.governing import Governing
 from mldl_ray.operations import Operations
 from mldl_ray.transport import Transport
-from mldl_ray.wire import in_path, parsed, read, version_path, wait, with_path
+from mldl_ray.wire import in_path, read, version_path, wait, with_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 
-class MLDLClient(Operations):
+class MLDLClient(Governing, Operations):
     """Call a service.
 
     Args:
@@ -221,15 +221,6 @@ class MLDLClient(Operations):
         """Give a version's card as JSON values."""
         answer: Json = self._transport.call("GET", f"{version_path(model_key, version)}/card.json").json()
         return answer
-
-    def policy(self) -> Policy:
-        """Show the policy."""
-        return self._get(Policy, "/policy")
-
-    def set_policy(self, policy: Policy | Mapping[str, Any], *, reason: str) -> Policy:
-        """Replace the policy."""
-        body = read(PolicyRequest, {"policy": policy, "reason": reason})
-        return parsed(Policy, self._transport.call("PUT", "/policy", body=body))
 
     # Deployments
 

@@ -19,7 +19,7 @@ from contracts.http import (
     Why,
 )
 from contracts.ports import Verification
-from contracts.records import Alert, Compliance, Dataset
+from contracts.records import Alert, Dataset
 from contracts.specs import DataRef, Json
 from mldl_ray.wire import Caller, in_path, parsed, read, version_path, with_path
 
@@ -117,10 +117,6 @@ class Operations(Caller):
         return parsed(KeyView, answer)
 
     # Bridges
-
-    def compliance(self, model_key: str, version: str = "latest") -> Compliance:
-        """Show whether the policy lets a version be deployed, and what speaks against it."""
-        return self._get(Compliance, f"{version_path(model_key, version)}/compliance")
 
     def recommendation(self, model_key: str, version: str = "latest") -> Json:
         """Show the specialists' consensus on deploying a version: ``verdict``, ``confidence``, ``why``, ``votes``."""

@@ -42,6 +42,7 @@ MEANINGS: dict[EventType, str] = {
     "MLDL_ENDPOINT_SCALED": "Somebody changed how many replicas an endpoint has",
     "MLDL_DEPLOYMENT_HELD": "A person holds a rollout where it is",
     "MLDL_DEPLOYMENT_RESUMED": "A held rollout may go on",
+    "MLDL_EXCEPTION_CHANGED": "Somebody granted a version an exception from the policy, or ended it",
 }
 
 

@@ -40,6 +40,7 @@ from serve.routes import (
     jobs,
     keys,
     monitoring,
+    policy,
     registry,
     snapshots,
 )
@@ -53,7 +54,21 @@ DESCRIPTION = """The model lifecycle on Ray: define → train → evaluate → r
 Every change takes an `Idempotency-Key`: the same request again gives the first answer. Errors are
 `application/problem+json` with a stable `code`."""
 log = logging.getLogger(__name__)
-_ROUTES = (health, families, jobs, registry, deployments, snapshots, monitoring, datasets, bridges, events, keys, audit)
+_ROUTES = (
+    health,
+    families,
+    jobs,
+    registry,
+    policy,
+    deployments,
+    snapshots,
+    monitoring,
+    datasets,
+    bridges,
+    events,
+    keys,
+    audit,
+)
 _BY_STATUS: dict[int, type[MldlError]] = {
     400: Incompatible,
     401: Unauthenticated,

@@ -32,7 +32,7 @@ from mldl_ray.registry.catalog import version_key
 
 POLICY_KEY = "default"
 EXCEPTION = "policy_exception"
-"""Kind of the exceptions; their keys begin with the version's."""
+"""Kind of the exceptions."""
 COMPARISON = "comparison"
 """Kind of the latest comparison of a version with what was stable then; made by evaluating it again."""
 APPROVERS = frozenset(role for role, acts in PERMITTED.items() if "approve" in acts)
@@ -175,12 +175,10 @@ class EmbeddedGovernance:
         """Find an exception that lets a finding pass."""
         if field_of(finding.rule) in PEOPLES or bundle.version is None:
             return None
-        prefix = f"{version_key(bundle.model_key, bundle.version)}-"
-        found = scan_all(self._journal, EXCEPTION, prefix=prefix, as_of=self._position(as_of_s))
-        for document in found:
+        for document in scan_all(self._journal, EXCEPTION, as_of=self._position(as_of_s)):
             one = PolicyException.model_validate(document.body)
             if (
-                one.rule == finding.rule
+                (one.model_key, one.version, one.rule) == (bundle.model_key, bundle.version, finding.rule)
                 and excepts(one, bundle, policy, self._now_s(as_of_s))
                 and (policy.author_may_approve or one.granted_by != by)
                 and one.granted_by not in self.barred(bundle, policy)

@@ -41,7 +41,7 @@ class PolicyExceptions:
         self._check(asked, bundle, by)
         now_s = self._clock.now_s()
         one = PolicyException(
-            exception_id=new_id(version_key(asked.model_key, asked.version), once),
+            exception_id=new_id("exc", once),
             model_key=asked.model_key,
             version=asked.version,
             rule=asked.rule,
@@ -51,7 +51,7 @@ class PolicyExceptions:
             expires_at_s=now_s + asked.lasts_s,
             validation_hash=bundle.validation_hash,
         )
-        return self._change(one, 0, "exception granted", by, asked.reason, once)
+        return self._change(one, 0, "granted", by, asked.reason, once)
 
     def end(self, exception_id: str, *, reason: str, by: str, once: Once | None = None) -> PolicyException:
         """Take an exception back before its time.
@@ -68,14 +68,12 @@ class PolicyExceptions:
         if one.ended_by is not None:
             raise Conflict(f"{one.ended_by} took exception {exception_id} back already", {"exception_id": exception_id})
         ended = one.model_copy(update={"ended_by": by, "active": False})
-        return self._change(ended, version, "exception ended", by, reason, once)
+        return self._change(ended, version, "ended", by, reason, once)
 
     def list(self, *, model_key: str | None = None, active: bool | None = None) -> list[PolicyException]:
         """List exceptions, newest first, with whether each counts now; only those that do, or do not, when asked."""
-        prefix = version_key(model_key, "") if model_key else ""
-        found = [
-            self._now(PolicyException.model_validate(d.body)) for d in scan_all(self._journal, EXCEPTION, prefix=prefix)
-        ]
+        every = [PolicyException.model_validate(document.body) for document in scan_all(self._journal, EXCEPTION)]
+        found = [self._now(one) for one in every if model_key in {None, one.model_key}]
         meant = [one for one in found if active in {None, one.active}]
         return sorted(meant, key=lambda one: one.at_s, reverse=True)
 
@@ -112,7 +110,7 @@ class PolicyExceptions:
         self, one: PolicyException, version: int, change: str, by: str, reason: str, once: Once | None
     ) -> PolicyException:
         data = {"change": change} | one.model_dump(mode="json")
-        fact = Fact(type="MLDL_POLICY_CHANGED", subject=one.exception_id, data=data)
+        fact = Fact(type="MLDL_EXCEPTION_CHANGED", subject=one.exception_id, data=data)
         writes = [write(EXCEPTION, one.exception_id, version, one)]
         receipt = self._journal.append(writes, [fact], actor=by, reason=reason, once=once)
         return PolicyException.model_validate(receipt.documents[0].body)

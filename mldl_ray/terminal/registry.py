@@ -1,4 +1,4 @@
-"""Versions, approvals, the policy."""
+"""Versions and approvals. The policy is in ``governing``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from contracts.errors import Incompatible
 from contracts.records import VersionView
-from mldl_ray.terminal.verb import Terminal, Why, group, plain, read_json, remote, table
+from mldl_ray.terminal.verb import Terminal, Why, group, plain, remote, table
 
 Bounds = Annotated[list[str] | None, typer.Option("--min-metric", help="As in auroc=0.9; may be given again.")]
 
@@ -24,10 +24,6 @@ def add(app: typer.Typer) -> None:
     remote(registry, "card")(card)
     remote(registry, "advise")(advise)
     app.add_typer(registry, name="registry")
-    policy = group("What must hold before a version may be deployed.")
-    remote(policy, "show")(show_policy)
-    remote(policy, "set")(set_policy)
-    app.add_typer(policy, name="policy")
 
 
 def register(
@@ -126,24 +122,6 @@ def advise(
     rows += [("consensus", advice["verdict"], advice["why"])]
     rows += [(str(vote["specialist"]), str(vote["verdict"]), str(vote["reason"])) for vote in advice["votes"]]
     terminal.show({"compliance": plain(compliance), "recommendation": advice}, table("who says why", rows))
-
-
-def show_policy(terminal: Terminal) -> None:
-    """Show the policy."""
-    terminal.show(terminal.client.policy())
-
-
-def set_policy(
-    terminal: Terminal,
-    fields: Annotated[str, typer.Argument(help="Fields to change, as in '{\"approvals_required\": 2}', or @file.")],
-    reason: Why,
-) -> None:
-    """Change the policy; fields that are not named stay."""
-    changes = read_json(fields, "the policy")
-    if not isinstance(changes, dict):
-        raise Incompatible('the policy must be a JSON object, as in {"approvals_required": 2}')
-    changed = plain(terminal.client.policy()) | changes
-    terminal.show(terminal.client.set_policy(changed, reason=reason))
 
 
 def _bound(text: str) -> tuple[str, float]:

@@ -1,4 +1,4 @@
-"""Registered versions: search, approvals, cards, and the policy that deployments are held to."""
+"""Registered versions: search, approvals, cards. The policy that they are held to is in ``policy``."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from contracts.http import (
     ApproveRequest,
     ExplainAnswer,
     ExplainRequest,
-    PolicyRequest,
     RegisterRequest,
     SampleAnswer,
     SampleRequest,
 )
-from contracts.records import Approval, Policy, TrainedBundle, VersionView
+from contracts.records import Approval, TrainedBundle, VersionView
 from contracts.specs import Json, Task
-from serve.access import Admin, Approver, Reader, Registrar
+from serve.access import Approver, Reader, Registrar
 from serve.calls import ActorsOf, OnceOf, StrictRoute
 from serve.routes import KeyFilter, KeyInPath, Limit, VersionInPath
 
@@ -134,18 +133,6 @@ def approve(
         role=caller.role,
         once=once,
     )
-
-
-@router.get("/policy", response_model=Policy)
-def policy(actors: ActorsOf, _: Reader) -> Any:
-    """Show what must hold before a version may be deployed."""
-    return actors.registry.policy()
-
-
-@router.put("/policy", response_model=Policy)
-def set_policy(body: PolicyRequest, actors: ActorsOf, caller: Admin, once: OnceOf) -> Any:
-    """Replace the policy."""
-    return actors.registry.set_policy(body.policy, reason=body.reason, by=caller.name, once=once)
 
 
 def least_metrics(bounds: list[str]) -> dict[str, float]:
