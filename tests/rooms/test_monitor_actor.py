@@ -561,11 +561,11 @@ def test_without_traffic_prometheus_text_is_still_whole(scene: Scene) -> None:
 
 
 def test_figures_of_a_stream_can_be_read_while_batches_come(scene: Scene) -> None:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     batches = [scene.batch(50, deployment_id=DEPLOYMENT) for _ in range(40)]
     with ThreadPoolExecutor(4) as pool:
-        work = [pool.submit(scene.monitor.ingest, batch) for batch in batches]
+        work: list[Future[Any]] = [pool.submit(scene.monitor.ingest, batch) for batch in batches]
         work += [pool.submit(scene.monitor.prometheus) for _ in range(10)]
         work += [pool.submit(scene.monitor.rollout, rollout()) for _ in range(10)]
         for one in work:
