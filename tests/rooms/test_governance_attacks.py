@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from contracts.records import TrainedBundle
 from mldl_ray.access import ApiKeys
 from mldl_ray.bridges.governance_acts import ask
 from mldl_ray.journal.documents import load, write
+from tests.rooms.test_registry_actor import World as Factory
 from tests.rooms.test_registry_approvals import World as Registered
 
 
@@ -209,3 +211,25 @@ def test_a_policy_that_is_rolled_back_to_by_a_beneficiary_is_theirs_too(world: W
     restored = Write(kind="policy", key="default", expected_version=2, body=body)
     world.journal.append([restored], actor="ana", reason="restore")
     assert world.rules() == ["approvals_required"]
+
+
+def test_a_registration_that_the_policy_forbids_leaves_no_version(tmp_path: Path) -> None:
+    factory = Factory(tmp_path)
+    factory.registry.set_policy(Policy(families=("xgboost",)), reason="r", by="cy")
+    with pytest.raises(Conflict, match=r"policy forbids registering income 1\.0\.0") as caught:
+        factory.registered("job-1", family="lr")
+    (finding,) = caught.value.facts["findings"]
+    assert (finding["rule"], finding["value"], finding["bound"]) == ("families", "lr", ["xgboost"])
+    assert factory.registry.search() == []
+    assert factory.events()[-1] == "MLDL_VIOLATION"
+    assert factory.registered("job-2", family="xgboost").version == "1.0.0"
+
+
+def test_a_registrar_who_loosens_the_policy_for_their_registration_gains_nothing(tmp_path: Path) -> None:
+    factory = Factory(tmp_path)
+    factory.registry.set_policy(Policy(families=("xgboost",)), reason="r", by="cy")
+    job_id = factory.job("job-1", family="lr")
+    factory.registry.set_policy(Policy(), reason="in a hurry", by="ana")
+    with pytest.raises(Conflict, match="policy forbids registering"):
+        factory.registry.register(job_id, reason="good", by="ana")
+    assert factory.registry.register(job_id, reason="good", by="kim").version == "1.0.0"

@@ -172,7 +172,7 @@ def test_while_the_kernel_is_down_nothing_moves_but_a_rollback(
     kernel.stop()
     for act in ("register", "deploy", "promote"):
         with pytest.raises(Unavailable, match=f"nothing may {act}") as caught:
-            ask(governance, journal, act, BUNDLE, "dan")  # type: ignore[arg-type]  # one of the literals
+            ask(governance, journal, act, BUNDLE, "dan")
         assert (caught.value.http_status, caught.value.facts["bridge"]) == (503, "governance")
     assert warn(governance, journal, BUNDLE, "dan").allowed
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from contracts.errors import Incompatible
 from contracts.evaluations import Adversarial, Evaluation, Interval, Robustness
@@ -162,3 +164,12 @@ def test_a_policy_that_contradicts_itself_is_refused(policy: dict[str, Any], sai
 def test_a_freeze_that_means_nothing_is_no_freeze(freeze: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"end after|never end|timezone"):
         Policy.model_validate({"freezes": [freeze]})
+
+
+def test_the_documented_policy_is_one_that_can_be_set() -> None:
+    page = (Path(__file__).parents[2] / "docs/governance.md").read_text(encoding="utf-8")
+    block = page.split("```yaml\n")[1].split("```")[0]
+    policy = Policy.model_validate(yaml.safe_load(block))
+    assert check_policy(policy) == policy
+    unsaid = set(Policy.model_fields) - set(yaml.safe_load(block))
+    assert unsaid == {"name", "author_may_approve", "key_maker_may_approve"}
