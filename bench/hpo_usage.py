@@ -25,10 +25,12 @@ class Usage:
         self._last: dict[int, float] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.peak_private = self.peak_shared = 0
+        self.peak_private = self.peak_shared = self._shared_before = 0
 
     def __enter__(self) -> Self:
         self._before = dict(self._cpu())
+        if self._memory:
+            self._shared_before = held_bytes(self._me)[1]  # Tune keeps a search's data for as long as its driver lives
         self._thread.start()
         return self
 
@@ -50,7 +52,10 @@ class Usage:
         self._last.update(self._cpu())
         if self._memory:
             private, shared = held_bytes(self._me)
-            self.peak_private, self.peak_shared = max(self.peak_private, private), max(self.peak_shared, shared)
+            self.peak_private, self.peak_shared = (
+                max(self.peak_private, private),
+                max(self.peak_shared, shared - self._shared_before),
+            )
 
     def _cpu(self) -> dict[int, float]:
         found = {}
