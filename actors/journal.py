@@ -44,6 +44,14 @@ class JournalActor:
         """List documents."""
         return self._store.scan(kind, **options)
 
+    def changes(self, kinds: Sequence[str], after: int, limit: int) -> list[Document]:
+        """List what was written after a position."""
+        return self._store.changes(kinds, after=after, limit=limit)
+
+    def pick(self, kind: str, keys: Sequence[str]) -> list[Document]:
+        """Give several documents."""
+        return self._store.pick(kind, keys)
+
     def history(self, kind: str, key: str) -> list[Document]:
         """List every version of a document."""
         return self._store.history(kind, key)
@@ -110,6 +118,14 @@ class RemoteJournal:
         """List documents."""
         options = {"prefix": prefix, "after": after, "limit": limit, "as_of": as_of, "withdrawn": withdrawn}
         return _patiently(lambda: self._actor.scan(kind, options))
+
+    def changes(self, kinds: Sequence[str], *, after: int = 0, limit: int = 1000) -> list[Document]:
+        """List what was written after a position."""
+        return _patiently(lambda: self._actor.changes(list(kinds), after, limit))
+
+    def pick(self, kind: str, keys: Sequence[str]) -> list[Document]:
+        """Give several documents."""
+        return _patiently(lambda: self._actor.pick(kind, list(keys)))
 
     def history(self, kind: str, key: str) -> list[Document]:
         """List every version of a document."""

@@ -110,6 +110,17 @@ class Journal(Protocol):
         """List documents of a kind in key order, from after the key ``after``; withdrawn ones only when asked for."""
         ...
 
+    def changes(self, kinds: Sequence[str], *, after: int = 0, limit: int = 1000) -> list[Document]:
+        """List every version of documents of some kinds that was written after a position, in order.
+
+        About ``limit`` of them: the last append of a page is always whole. What is withdrawn has no body.
+        """
+        ...
+
+    def pick(self, kind: str, keys: Sequence[str]) -> list[Document]:
+        """Give several documents (at most 1000) as they are, in any order; absent and withdrawn ones are left out."""
+        ...
+
     def history(self, kind: str, key: str) -> list[Document]:
         """List every version of a document, oldest first, withdrawals included."""
         ...

@@ -128,6 +128,21 @@ class MemoryJournal:
             kept = [d for d in found if d is not None and (withdrawn or d.body is not None)]
         return [document.model_copy(deep=True) for document in kept[: max(0, limit)]]
 
+    def changes(self, kinds: Sequence[str], *, after: int = 0, limit: int = 1000) -> list[Document]:
+        """List what was written to documents of some kinds after a position."""
+        wanted, found = set(kinds), list[Document]()
+        with self._lock:
+            for append in self._appends[max(0, after) :]:
+                if len(found) >= limit:
+                    break
+                found += [document for document in append.documents if document.kind in wanted]
+        return [document.model_copy(deep=True) for document in found]
+
+    def pick(self, kind: str, keys: Sequence[str]) -> list[Document]:
+        """Give several documents as they are."""
+        found = (self.read(kind, key) for key in dict.fromkeys(keys))
+        return [document for document in found if document is not None]
+
     def history(self, kind: str, key: str) -> list[Document]:
         """List every version of a document."""
         with self._lock:

@@ -147,6 +147,24 @@ class SqlJournal:
             query = query.where(documents.c.body != "null")
         return [_document(row) for row in self._all(query.order_by(documents.c.key).limit(max(0, limit)))]
 
+    def changes(self, kinds: Sequence[str], *, after: int = 0, limit: int = 1000) -> list[Document]:
+        """List what was written after a position; the last append of a page is always whole."""
+        query = select(documents).where(documents.c.position > after, documents.c.kind.in_(list(kinds)))
+        ordered = query.order_by(documents.c.position)
+        rows = self._all(ordered.limit(max(0, limit)))
+        if len(rows) == limit and rows:
+            last = rows[-1].position
+            rows = [row for row in rows if row.position < last]
+            rows += self._all(ordered.where(documents.c.position == last))
+        return [_document(row) for row in rows]
+
+    def pick(self, kind: str, keys: Sequence[str]) -> list[Document]:
+        """Give several documents as they are."""
+        same = (heads.c.kind == documents.c.kind) & (heads.c.key == documents.c.key)
+        query = select(documents).join(heads, same & (heads.c.version == documents.c.version))
+        wanted = (heads.c.kind == kind, heads.c.key.in_(list(dict.fromkeys(keys))), heads.c.withdrawn.is_(False))
+        return [_document(row) for row in self._all(query.where(*wanted))]
+
     def history(self, kind: str, key: str) -> list[Document]:
         """List every version of a document."""
         query = select(documents).where(documents.c.kind == kind, documents.c.key == key)

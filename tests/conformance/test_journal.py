@@ -112,6 +112,27 @@ class JournalConformance:
         assert put(journal, doc("a", 2, {"n": 3})).documents[0].version == 3
         assert journal.verify().ok
 
+    def test_changes_are_every_version_written_since_in_order_withdrawals_too(self, journal: Journal) -> None:
+        put(journal, doc("a", 0, {"n": 1}))
+        put(journal, doc("b", 0, {"n": 2}), doc("x", 0, {}, kind="other"))
+        put(journal, doc("a", 1, {"n": 3}))
+        put(journal, doc("b", 1, None))
+        since = [(d.position, d.key, d.version, d.body) for d in journal.changes(["thing"], after=1)]
+        assert since == [(2, "b", 1, {"n": 2}), (3, "a", 2, {"n": 3}), (4, "b", 2, None)]
+        assert {d.kind for d in journal.changes(["thing", "other"])} == {"thing", "other"}
+        assert journal.changes(["thing"], after=4) == []
+
+    def test_a_page_of_changes_never_ends_within_an_append(self, journal: Journal) -> None:
+        put(journal, *(doc(f"{n}", 0, {}) for n in range(5)))
+        put(journal, doc("later", 0, {}))
+        assert {d.position for d in journal.changes(["thing"], limit=3)} == {1}
+        assert len(journal.changes(["thing"], limit=3)) == 5
+
+    def test_several_documents_are_picked_as_they_are(self, journal: Journal) -> None:
+        put(journal, doc("a", 0, {"n": 1}), doc("b", 0, {}), doc("c", 0, {}))
+        put(journal, doc("a", 1, {"n": 2}), doc("b", 1, None))
+        assert [(d.key, d.body) for d in journal.pick("thing", ["a", "a", "b", "none"])] == [("a", {"n": 2})]
+
     def test_the_same_key_of_another_kind_is_another_document(self, journal: Journal) -> None:
         put(journal, doc("a", 0, {"n": 1}), doc("a", 0, {"n": 2}, kind="other"))
         assert [d.body for d in journal.scan("other")] == [{"n": 2}]
