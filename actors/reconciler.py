@@ -21,6 +21,8 @@ from contracts.ports import POOL_APP, AppState, Clock, Journal, Once, ServingBac
 from contracts.rollouts import Decision, Deployment, Endpoint, RolloutTelemetry
 from contracts.routing import Arm, RouteTable
 from mldl_ray.access import ApiKeys
+from mldl_ray.bridges.governance import EmbeddedGovernance
+from mldl_ray.bridges.governance_acts import onwards
 from mldl_ray.deployment import decide
 from mldl_ray.deployment.advance import Observed, advance, needs_candidate
 from mldl_ray.deployment.beside import considered
@@ -74,7 +76,7 @@ class Reconciler:
     ) -> None:
         self._journal, self._backend, self._monitor, self._board, self._clock = journal, backend, monitor, board, clock
         self._catalog, self._keys = Catalog(journal), ApiKeys(journal, clock)
-        self._keys_required = keys_required
+        self._keys_required, self._governance = keys_required, EmbeddedGovernance(journal, clock)
         self._replays = Replays(backend, monitor)
         self.verdicts: dict[str, Decision] = {}
         self._settled_at: int | None = None
@@ -265,6 +267,9 @@ class Reconciler:
             return None
         verdict = considered(decide(telemetry, deployment, self._clock.now_s()), deployment, others)
         if verdict is not None:
+            bundle = self._catalog.bundle(deployment.model_key, deployment.version)
+            before = self.verdicts.get(deployment.deployment_id)
+            verdict = onwards(self._governance, self._journal, bundle, verdict, before, deployment.requested_by)
             self.verdicts[deployment.deployment_id] = verdict
         return verdict
 

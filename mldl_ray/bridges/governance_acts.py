@@ -9,6 +9,7 @@ from contracts.events import Fact
 from contracts.policies import Compliance, GovernedAct
 from contracts.ports import Journal
 from contracts.records import TrainedBundle
+from contracts.rollouts import Decision
 from contracts.specs import Json
 from mldl_ray.bridges.governance import EmbeddedGovernance
 
@@ -49,6 +50,35 @@ def warn(governance: Governance, journal: Journal, bundle: TrainedBundle, by: st
     if compliance.findings:
         record(journal, _facts(compliance, bundle), by, "went back to a version that the policy would refuse")
     return compliance
+
+
+def onwards(
+    governance: Governance,
+    journal: Journal,
+    bundle: TrainedBundle,
+    decision: Decision,
+    before: Decision | None,
+    by: str,
+) -> Decision:
+    """Turn a promotion by evidence into HOLD where policy forbids it by now; a violation is recorded when it begins.
+
+    Args:
+        governance: Asked here, and nowhere else: the loop that promotes waits for nobody.
+        journal: Where the violation goes.
+        bundle: The version that would get more traffic.
+        decision: By the evidence.
+        before: The one before, so that a violation is told once.
+        by: Who asked for the deployment.
+    """
+    if decision.verdict != "PROMOTE":
+        return decision
+    compliance = governance.check("promote", bundle, by=by)
+    if compliance.allowed:
+        return decision
+    if before is None or before.rule != "policy":
+        record(journal, _facts(compliance, bundle), by, "the evidence would promote it and policy holds it")
+    why = f"the evidence would promote it, and policy forbids that: {'; '.join(compliance.reasons)}"
+    return decision.model_copy(update={"verdict": "HOLD", "rule": "policy", "why": why})
 
 
 def check_approver(governance: EmbeddedGovernance, bundle: TrainedBundle, by: str) -> None:
