@@ -6,11 +6,14 @@ nothing is registered, deployed or promoted. A rollback never asks it.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from contracts.errors import Unavailable
+from contracts.errors import MldlError, Unavailable
 from contracts.policies import Compliance, GovernedAct, Policy, PolicyFinding
 from contracts.ports import Clock, Journal
 from contracts.records import TrainedBundle
@@ -19,6 +22,8 @@ from mldl_ray.bridges._remote import RemoteKernel
 from mldl_ray.bridges.governance import EmbeddedGovernance, answer
 from mldl_ray.settings import Settings
 
+DEADLINE_S = 10.0
+"""Of a whole answer; who asks is a person or a program that waits."""
 _FINDINGS = TypeAdapter(tuple[PolicyFinding, ...])
 
 
@@ -69,7 +74,7 @@ class RemoteGovernance(EmbeddedGovernance):
 
     def _asked(self, act: GovernedAct, question: Json) -> Json:
         try:
-            return self._kernel.ask("check", question)
+            return _in_time(lambda: self._kernel.ask("check", question))
         except Unavailable as error:
             raise Unavailable(
                 f"the governance bridge cannot be asked, so nothing may {act} until it answers; a rollback still may "
@@ -90,6 +95,27 @@ class RemoteGovernance(EmbeddedGovernance):
         if allowed or found:
             return found
         return (PolicyFinding(rule="bridge", sentence="the governance bridge forbids it and does not say why"),)
+
+
+def _in_time(ask: Callable[[], Json]) -> Json:
+    """Wait for an answer, however slowly it drips in, no longer than the deadline.
+
+    Raises:
+        Unavailable: It was not there by then, or it is none.
+    """
+    told: Future[Json] = Future()
+
+    def wait() -> None:
+        try:
+            told.set_result(ask())
+        except MldlError as error:
+            told.set_exception(error)
+
+    threading.Thread(target=wait, name="governance-bridge", daemon=True).start()
+    try:
+        return told.result(DEADLINE_S)
+    except TimeoutError as error:
+        raise Unavailable(f"it did not answer within {DEADLINE_S:g} s") from error
 
 
 def open_governance(settings: Settings, journal: Journal, clock: Clock) -> EmbeddedGovernance:

@@ -68,7 +68,8 @@ def test_wanted_commands_exist() -> None:
     jobs/list jobs/show jobs/cancel deployments/list deployments/show deployments/watch datasets/list
     snapshot/export snapshot/list snapshot/plan alerts/list alerts/resolve alerts/ack audit/list audit/verify
     endpoints/list endpoints/scale
-    keys/create keys/list keys/revoke policy/show policy/set registry/search registry/show"""
+    keys/create keys/list keys/revoke policy/show policy/set policy/history
+    policy/dry-run policy/except policy/exceptions policy/end-exception registry/search registry/show"""
     found = {"/".join(path) for path in paths()}
     assert set(wanted.split()) <= found
 

@@ -12,7 +12,7 @@ import pytest
 
 from contracts.errors import Conflict, Unavailable
 from contracts.policies import Policy
-from mldl_ray.bridges import _remote
+from mldl_ray.bridges import _remote, governance_remote
 from mldl_ray.bridges.governance_acts import ask, warn
 from mldl_ray.bridges.governance_remote import RemoteGovernance, open_governance
 from mldl_ray.clock import SettableClock
@@ -38,6 +38,9 @@ class Kernel(BaseHTTPRequestHandler):
             return
         self.send_response(200)
         self.end_headers()
+        while told == "drip":
+            self.wfile.write(b" ")
+            time.sleep(0.05)
         self.wfile.write(told.encode())
 
     def log_message(self, *_):
@@ -164,6 +167,15 @@ def test_a_kernel_that_is_slow_is_not_waited_for_and_allows_nothing(
     with pytest.raises(Unavailable, match="nothing may deploy until it answers; a rollback still may"):
         ask(governance, journal, "deploy", BUNDLE, "dan")
     assert warn(governance, journal, BUNDLE, "dan").allowed
+
+
+def test_a_kernel_that_drips_its_answer_for_ever_allows_nothing(
+    kernel: Kernel, governance: RemoteGovernance, journal: MemoryJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(governance_remote, "DEADLINE_S", 0.3)
+    kernel.say("drip")
+    with pytest.raises(Unavailable, match=r"nothing may deploy.*did not answer within 0\.3 s"):
+        ask(governance, journal, "deploy", BUNDLE, "dan")
 
 
 def test_while_the_kernel_is_down_nothing_moves_but_a_rollback(
