@@ -20,6 +20,9 @@ class ArmTelemetry(Words):
     errors: int = Field(description="Answers that would have been 5xx, or 4xx where stable's was fine.")
     errors_in_a_row: int = Field(default=0, description="At the end of the epoch so far.")
     latency_counts: tuple[int, ...] = Field(description="Per bin of telemetry.LATENCY_EDGES_MS, plus the one above.")
+    first_latency_counts: tuple[int, ...] | None = Field(
+        default=None, description="The same, of the first request of each sticky key in this epoch; none: not counted."
+    )
     keys: int = Field(default=0, description="Distinct sticky keys.")
     labelled: int = 0
     correct: int = 0

@@ -189,6 +189,11 @@ class Guardrails(Words):
     min_calibration: float | None = Field(default=None, ge=0, le=1, description="Least 1 − ECE.")
     fairness_delta_max: float | None = Field(default=None, ge=0, le=1)
     max_latency_p95_ms: float | None = Field(default=None, gt=0)
+    max_slow_odds: float | None = Field(
+        default=1.5,
+        ge=1,
+        description="How many times stable's the odds may be of an answer slower than stable's p95 + 10 ms; null: any.",
+    )
     max_consecutive_errors: int = Field(default=5, ge=1, description="Server errors in a row that end a rollout.")
     rollback_on: tuple[RollbackCause, ...] = ("metric_drop", "drift_spike", "violation")
 

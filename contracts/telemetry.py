@@ -3,7 +3,8 @@
 Columns: those of ``FIELDS``, then one per input feature, prefixed with ``FEATURE``. The table's schema metadata holds
 ``model_key``, ``version``, ``epoch`` (of the route table), ``share`` (intended at that epoch for the candidate, of what
 it and stable get together, 0–1; in stable's rows for all candidates), ``deployment_id`` (of a candidate's rows one, of
-stable's all that are going on, joined by commas; empty when none) and ``lost`` (rows dropped since the last flush); all as strings.
+stable's all that are going on, joined by commas; empty when none) and ``lost`` (rows dropped since the last flush); all
+as strings.
 """
 
 from __future__ import annotations

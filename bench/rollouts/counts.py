@@ -42,7 +42,7 @@ class Epoch:
         self._wrong: Flags = _chosen(stream.wrong, start, self.mine)
         self._labelled = stream.labelled[start:] & ~self.failed  # what failed has no answer to be labelled
         self._bins = _chosen(stream.bins, start, self.mine)
-        self._histograms = np.zeros((2, BINS), dtype=np.int64)
+        self._histograms = np.zeros((2, 2, BINS), dtype=np.int64)  # of every request, of the first of each key
         self._counted, self._answered = 0, (-1, -1)
         self._answer: tuple[ArmTelemetry, ArmTelemetry]
         self.by_request, self.by_label = self._of_requests(), self._of_labels()
@@ -52,6 +52,7 @@ class Epoch:
         first = _firsts(self.key, self.failed, self._seen.failed)
         every = np.ones(len(self.key), dtype=bool)
         keys = _firsts(self.key, every, np.zeros(len(self._seen.failed), dtype=bool))
+        self._asked = keys & (np.cumsum(keys) <= MOST_KEYS)
         flags = {"requests": every, "errors": self.failed, "error_keys": first, "keys": keys}
         return {name: _sums(flag, self.mine) for name, flag in flags.items()}
 
@@ -102,7 +103,8 @@ class Epoch:
         if position > self._counted:
             rows = slice(self._counted, position)
             place = self._bins[rows].astype(np.int64) + BINS * self.mine[rows]
-            self._histograms += np.bincount(place, minlength=2 * BINS).reshape(2, BINS)
+            for kind, among in enumerate((place, place[self._asked[rows]])):
+                self._histograms[kind] += np.bincount(among, minlength=2 * BINS).reshape(2, BINS)
             self._counted = position
         full = self._full(position, labels)
         self._answer = self._arm(0, position, labels, full), self._arm(1, position, labels, full)
@@ -118,7 +120,9 @@ class Epoch:
         if full:
             by_key = ("error_keys", "labelled_keys", "wrong_keys", "judged_keys", "misjudged_keys")
             counts |= dict.fromkeys(by_key)
-        counts |= {"epoch": self.number, "share": self.share, "latency_counts": tuple(self._histograms[arm].tolist())}
+        every, first = (tuple(histograms[arm].tolist()) for histograms in self._histograms)
+        counts |= {"epoch": self.number, "share": self.share, "latency_counts": every}
+        counts["first_latency_counts"] = None if full else first
         version, row = (CANDIDATE, int(self.row[position])) if arm else (STABLE, 0)
         return ArmTelemetry.model_construct(version=version, errors_in_a_row=row, **counts)
 

@@ -12,7 +12,8 @@ The unit of the harm tests is the sticky key: somebody whose record fails, or is
 again, and always to the same arm. So each key counts once, with its first error and its first label; where telemetry
 does not count that, the evidence is discounted by how often a key came.
 
-The tests themselves are beside this: ``grounds``, ``quality``, ``costs``, ``baking``; the proof is in ``exposure``.
+The tests themselves are beside this: ``grounds``, ``slowness``, ``quality``, ``costs``, ``baking``; the proof is in
+``exposure``.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ from mldl_ray.deployment.findings import Case, Ground, finding
 from mldl_ray.deployment.grounds import causes, errors, errors_in_a_row, latency, live_guardrails, share
 from mldl_ray.deployment.promptness import against_early, against_window, latency_proof
 from mldl_ray.deployment.quality import Proof, comparison, quality, quality_proof
+from mldl_ray.deployment.slowness import slow_answers
 
 __all__ = ["TESTS", "decide"]
 
-TESTS = ("errors", "latency", "quality", "share", "baking")
-_LOOKS = (errors_in_a_row, errors, latency, quality, cost, share, baking, live_guardrails, causes)
+TESTS = ("errors", "latency", "slow_answers", "quality", "share", "baking")
+_LOOKS = (errors_in_a_row, errors, latency, slow_answers, quality, cost, share, baking, live_guardrails, causes)
 Answer = tuple[str, str, str]
 """Verdict, rule, and one sentence."""
 

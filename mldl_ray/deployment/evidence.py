@@ -19,7 +19,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
-_ODDS = tuple(1.0 + 0.25 * 1.6**step for step in range(12))
+ODDS = tuple(1.0 + 0.25 * 1.6**step for step in range(12))
 """Odds ratios that the harm test bets on, 1.25 to 45, each with the same stake."""
 
 _PRIOR = 0.5  # Jeffreys
@@ -45,7 +45,7 @@ def harm_e_value(splits: Iterable[Split]) -> float:
     """Measure the evidence that bad events are the candidate's more often than its share.
 
     If both arms are alike, a bad event is the candidate's with probability equal to its share, whatever the load does.
-    Against that, each odds ratio θ > 1 is a bet; their average over ``_ODDS`` is the answer. Shares may change between
+    Against that, each odds ratio θ > 1 is a bet; their average over ``ODDS`` is the answer. Shares may change between
     splits (the steps of a canary); their likelihood ratios multiply.
 
     ``share`` must be at least the probability that a request is the candidate's: a larger one only makes the test more
@@ -70,7 +70,7 @@ def harm_e_value(splits: Iterable[Split]) -> float:
             - (split.candidate + split.stable) * math.log(1 - split.share + odds * split.share)
             for split in splits
         )
-        for odds in _ODDS
+        for odds in ODDS
     ]
     top = max(logs)
     return math.exp(min(top, 700.0)) * sum(math.exp(log - top) for log in logs) / len(logs)

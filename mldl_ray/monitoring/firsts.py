@@ -18,6 +18,7 @@ class Firsts:
     def __init__(self) -> None:
         self.full = False
         self._seen: dict[str, set[int]] = {}
+        self._epoch, self._asked = -1, set[int]()
 
     def error(self, key: int) -> bool:
         """Note an error; say whether it is the key's first.
@@ -34,7 +35,21 @@ class Firsts:
 
     def close(self) -> None:
         """Forget everything: there are too many keys, or too many rollouts."""
-        self.full, self._seen = True, {}
+        self.full, self._seen, self._asked = True, {}, set()
+
+    def asked(self, epoch: int, key: int) -> bool:
+        """Note a request; say whether it is the key's first in this epoch, of the first ``MOST_KEYS`` keys.
+
+        >>> firsts = Firsts()
+        >>> firsts.asked(1, 7), firsts.asked(1, 7), firsts.asked(2, 7), firsts.asked(1, 8)
+        (True, False, True, False)
+        """
+        if epoch > self._epoch:
+            self._epoch, self._asked = epoch, set()
+        if self.full or epoch < self._epoch or key in self._asked or len(self._asked) >= MOST_KEYS:
+            return False
+        self._asked.add(key)
+        return True
 
     def first(self, what: str, key: int) -> bool:
         """Note that something happened to a key; say whether for the first time. False of all once it is full."""

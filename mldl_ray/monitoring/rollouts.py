@@ -41,6 +41,7 @@ class ArmCounts:
         self.share = 0.0
         self.requests = self.errors = self.errors_in_a_row = 0
         self.latency: Counts = np.zeros(BINS, dtype=np.int64)
+        self.first_latency: Counts = np.zeros(BINS, dtype=np.int64)
         self.keys = DistinctKeys()
         self.outcomes, self.selections = Outcomes(), Selections()
 
@@ -51,9 +52,13 @@ class ArmCounts:
         self.errors += int(failed.sum())
         fine = np.flatnonzero(~failed)
         self.errors_in_a_row = len(rows) - 1 - int(fine[-1]) if len(fine) else self.errors_in_a_row + len(rows)
-        self.latency += histogram(batch.numbers("latency_ms")[rows])
+        took_ms = batch.numbers("latency_ms")[rows]
+        self.latency += histogram(took_ms)
         keys = batch.table["key"].take(rows).to_pylist()
         self.keys.add(keys)
+        epoch = batch.facts.epoch
+        first = [place for place, key in enumerate(keys) if self.firsts.asked(epoch, hash(key))]
+        self.first_latency += histogram(took_ms[first])
         self.error_keys += sum(self.firsts.error(hash(keys[row])) for row in np.flatnonzero(failed).tolist())
 
     def judge(self, label: Any, value: Any, score: float | None, key: int) -> None:
@@ -167,6 +172,7 @@ def _telemetry(place: _Place, arm: ArmCounts) -> ArmTelemetry:
         errors=arm.errors,
         errors_in_a_row=arm.errors_in_a_row,
         latency_counts=tuple(arm.latency.tolist()),
+        first_latency_counts=None if arm.firsts.full else tuple(arm.first_latency.tolist()),
         keys=arm.keys.count,
         labelled=arm.outcomes.labelled,
         correct=arm.outcomes.correct,
