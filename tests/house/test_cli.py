@@ -64,8 +64,8 @@ def test_every_command_takes_json_and_every_remote_one_its_service_key_and_actor
 
 def test_wanted_commands_exist() -> None:
     wanted = """
-    up down status environment demo train register approve deploy promote hold resume rollback predict evaluate events metrics
-    jobs/list jobs/show jobs/cancel deployments/list deployments/show deployments/watch datasets/list
+    up down status environment demo train register approve deploy promote hold resume rollback predict evaluate
+    events metrics jobs/list jobs/show jobs/cancel deployments/list deployments/show deployments/watch datasets/list
     snapshot/export snapshot/list snapshot/plan alerts/list alerts/resolve alerts/ack audit/list audit/verify
     endpoints/list endpoints/scale
     keys/create keys/list keys/revoke policy/show policy/set policy/history

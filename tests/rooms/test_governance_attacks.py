@@ -179,6 +179,14 @@ def test_an_exception_does_not_count_for_an_act_of_who_granted_it(world: World) 
     assert world.rules(by="kim") == []
 
 
+def test_an_exception_stops_counting_when_an_author_makes_its_giver_a_key(world: World) -> None:
+    world.registry.set_policy(Policy(approvals_required=0, families=("xgboost",)), reason="r", by="cy")
+    world.exception("families", by="di")
+    assert world.rules() == []
+    ApiKeys(world.journal, world.clock).create("di", "admin", by="ana")
+    assert world.rules() == ["families"]
+
+
 def test_an_exception_stands_in_for_nobody_s_approval(world: World) -> None:
     for rule in ("approvals_required", "approvals_by_role.admin", "rejected", "anything"):
         with pytest.raises(Incompatible, match="no exception can be made"):
