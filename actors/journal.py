@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from actors.directory import Remote
 from contracts.errors import Unavailable
 from contracts.events import Event, EventType, Fact
-from contracts.ports import Document, Once, Receipt, Verification, Write
+from contracts.ports import Document, Once, Receipt, Seal, Verification, Write
 from mldl_ray.clock import SystemClock
 from mldl_ray.journal import open_journal
 
@@ -67,6 +67,10 @@ class JournalActor:
     def position(self, at_s: float | None) -> int:
         """Give the last position."""
         return self._store.position(at_s=at_s)
+
+    def seal(self, kinds: Sequence[str], as_of: int | None) -> Seal:
+        """Give the chain's hash."""
+        return self._store.seal(kinds, as_of=as_of)
 
     def verify(self) -> Verification:
         """Recompute the hash chain."""
@@ -151,6 +155,11 @@ class RemoteJournal:
     def position(self, *, at_s: float | None = None) -> int:
         """Give the last position."""
         found: int = _patiently(lambda: self._actor.position(at_s))
+        return found
+
+    def seal(self, kinds: Sequence[str] = (), *, as_of: int | None = None) -> Seal:
+        """Give the chain's hash."""
+        found: Seal = _patiently(lambda: self._actor.seal(list(kinds), as_of))
         return found
 
     def verify(self) -> Verification:

@@ -72,6 +72,14 @@ class Verification(Words):
     problem: str | None = None
 
 
+class Seal(Words):
+    """What the whole journal up to a position is bound by: the chain's hash there."""
+
+    position: int
+    head: str = Field(description="sha256 of the chain, hex; it commits to everything up to the position.")
+    counts: dict[str, int] = Field(default_factory=dict, description="Live documents of the kinds asked for, now.")
+
+
 class Journal(Protocol):
     """The one truth: documents by kind, key and version, appended in transactions, chained by hash."""
 
@@ -143,6 +151,13 @@ class Journal(Protocol):
 
     def position(self, *, at_s: float | None = None) -> int:
         """Give the last position, or the last one at or before a moment (Unix seconds); 0 when empty."""
+        ...
+
+    def seal(self, kinds: Sequence[str] = (), *, as_of: int | None = None) -> Seal:
+        """Give the chain's hash now, or at a position; now with the number of live documents of some kinds.
+
+        Reads no document: what it costs does not grow with their size.
+        """
         ...
 
     def verify(self) -> Verification:

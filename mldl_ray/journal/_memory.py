@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from contracts.events import Event, EventType, Fact
-from contracts.ports import Clock, Document, Once, Receipt, Verification, Write
+from contracts.ports import Clock, Document, Once, Receipt, Seal, Verification, Write
 from mldl_ray.journal import _chain
 
 
@@ -185,6 +185,17 @@ class MemoryJournal:
             if at_s is None:
                 return len(self._appends)
             return sum(1 for append in self._appends if append.at_s <= at_s)
+
+    def seal(self, kinds: Sequence[str] = (), *, as_of: int | None = None) -> Seal:
+        """Give the chain's hash at a position."""
+        with self._lock:
+            position = len(self._appends) if as_of is None else max(0, min(as_of, len(self._appends)))
+            head = self._appends[position - 1].hash if position else _chain.GENESIS
+            counts = dict.fromkeys(kinds, 0)
+            for (kind, _), versions in self._documents.items() if as_of is None else ():
+                if kind in counts and versions[-1].body is not None:
+                    counts[kind] += 1
+            return Seal(position=position, head=head, counts=counts)
 
     def verify(self) -> Verification:
         """Recompute the chain."""

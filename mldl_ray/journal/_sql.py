@@ -9,29 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, create_engine, event, func, insert, select, text, update
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    NoSuchModuleError,
-    SQLAlchemyError,
-)
+from sqlalchemy import Connection, Row, Select, func, insert, select, text, update
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from contracts.errors import Broken, Incompatible, MldlError, Unavailable
 from contracts.events import Event, EventType, Fact
-from contracts.ports import Clock, Document, Once, Receipt, Verification, Write
+from contracts.ports import Clock, Document, Once, Receipt, Seal, Verification, Write
 from mldl_ray.journal import _chain
+from mldl_ray.journal._engine import open_engine
 from mldl_ray.journal._schema import SCHEMA_VERSION, appends, documents, events, heads, meta, metadata
 from mldl_ray.journal._verify import verify_rows
 
 _ADVISORY_LOCK = 0x6D6C646C  # "mldl": any fixed number that nobody else uses in this database
-_BUSY_MS = 30_000
 _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
 
 
@@ -50,7 +41,7 @@ class SqlJournal:
 
     def __init__(self, url: str, clock: Clock) -> None:
         self._clock = clock
-        self._engine = _open(url)
+        self._engine = open_engine(url)
         self._sqlite = self._engine.dialect.name == "sqlite"
         try:
             with self._transaction() as connection:
@@ -210,6 +201,21 @@ class SqlJournal:
         row = self._first(query)
         return int(row.position or 0) if row is not None else 0
 
+    def seal(self, kinds: Sequence[str] = (), *, as_of: int | None = None) -> Seal:
+        """Give the chain's hash at a position."""
+        query = select(appends.c.position, appends.c.hash).order_by(appends.c.position.desc()).limit(1)
+        if as_of is not None:
+            query = query.where(appends.c.position <= as_of)
+        live = select(heads.c.kind, func.count().label("live")).where(
+            heads.c.kind.in_(list(kinds)), heads.c.withdrawn.is_(False)
+        )
+        with self._snapshot() as connection:
+            tail = connection.execute(query).first()
+            rows = connection.execute(live.group_by(heads.c.kind)).all() if as_of is None and kinds else []
+        position, head = (tail.position, tail.hash) if tail else (0, _chain.GENESIS)
+        counts = dict.fromkeys(kinds, 0) | {row.kind: int(row.live) for row in rows}
+        return Seal(position=position, head=head, counts=counts)
+
     def verify(self) -> Verification:
         """Recompute the chain and compare every row of every table with it."""
         with self._snapshot() as connection:
@@ -293,41 +299,6 @@ def _ours() -> Iterator[None]:
 
 def _said(error: Exception) -> str:
     return str(error.orig if isinstance(error, DBAPIError) else error).strip().splitlines()[0]
-
-
-def _open(url: str) -> Engine:
-    try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite":
-            return _open_sqlite(url, parsed.database)
-        if parsed.get_backend_name() == "postgresql":
-            # Each statement must see what was committed while it waited for the lock, whatever the server's default.
-            return create_engine(url, pool_pre_ping=True, pool_size=8, isolation_level="READ COMMITTED")
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise Incompatible(f"journal URL {url!r} is not understood: {error}") from error
-    except ModuleNotFoundError as error:
-        raise Incompatible(
-            f"the journal's driver {error.name} is not installed: pip install 'mldl-ray[postgres]'"
-        ) from error
-    raise Incompatible(f"journal URL {parsed.render_as_string()} must be sqlite:///… or postgresql+psycopg://…")
-
-
-def _open_sqlite(url: str, database: str | None) -> Engine:
-    if not database or database == ":memory:":
-        raise Incompatible("an SQLite journal is a file: sqlite:///path; for one in memory use memory:")
-    try:
-        Path(database).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Unavailable(f"the journal's folder {Path(database).parent} cannot be made: {error.strerror}") from error
-    engine = create_engine(url, isolation_level=None, connect_args={"timeout": _BUSY_MS / 1000})
-
-    @event.listens_for(engine, "connect")
-    def _settle(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # transactions begin where we say BEGIN IMMEDIATE
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MS}"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    return engine
 
 
 def _check_schema(connection: Connection) -> None:

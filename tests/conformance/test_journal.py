@@ -339,6 +339,16 @@ class JournalConformance:
         assert len(first.head) == len(second.head) == 64
         assert first.head != second.head
 
+    def test_a_seal_is_the_chain_at_a_position_and_counts_what_is_not_withdrawn(self, journal: Journal) -> None:
+        for key in ("a", "b"):
+            put(journal, doc(key, 0, {"n": 1}))
+        sealed = journal.seal(["thing", "none"])
+        assert (sealed.position, sealed.head) == (journal.position(), journal.verify().head)
+        assert sealed.counts == {"thing": 2, "none": 0}
+        put(journal, doc("b", 1, None))
+        assert journal.seal(["thing"]).counts == {"thing": 1}
+        assert journal.seal(as_of=sealed.position).head == sealed.head != journal.seal().head
+
     def test_of_many_writers_on_one_version_exactly_one_wins(self, journal: Journal) -> None:
         writers, rounds = 8, 5
         start = threading.Barrier(writers)
