@@ -12,11 +12,13 @@ import logging
 import threading
 from collections import OrderedDict
 
+from actors.levels import ServiceLevels
 from contracts.errors import Broken, NotFound, Unavailable
 from contracts.ports import Blobs, Clock, Journal, Once
 from contracts.records import Alert
 from contracts.replays import RecentRows
 from contracts.rollouts import Deployment, RolloutTelemetry
+from contracts.slos import AlertGroup, Silence, SilenceRequest, Slo, SloView
 from contracts.specs import Json
 from mldl_ray.deployment.evidence import rate_bounds
 from mldl_ray.monitoring import exposition, live, slo
@@ -67,6 +69,16 @@ class Monitor:
         )
         self._alerts, self._kpis = Alerts(journal, clock), Kpis(journal, clock)
         self._history = History(settings.home / "history")
+        self._levels = ServiceLevels(
+            settings.home / "slos.json",
+            journal,
+            self._alerts,
+            clock,
+            windows=lambda: self._counts.windows,
+            profile=self._profile,
+            lock=self._lock,
+            cost_per_second=self._price,
+        )
         self._wanted: OrderedDict[str, Want] = OrderedDict()
         self._quiet_until_s: dict[str, float] = {}
         self._digests: OrderedDict[bytes, None] = OrderedDict()
@@ -95,6 +107,7 @@ class Monitor:
             due = self._watch.add(parsed, now_s)
             missed = self._missed(parsed, now_s)
         self._history.add(parsed, now_s)
+        self._levels.saw(parsed)
         self._follow_up(due, missed, now_s)
 
     def feedback(self, items: list[Json]) -> dict[str, int]:
@@ -175,17 +188,54 @@ class Monitor:
             "endpoints": endpoints,
             "kpis": kpis | {"alerts_unresolved": len(alerts)},
             "telemetry": telemetry,
+            "slos": {view.slo.name: _standing(view) for view in self._levels.slos()},
         }
 
     def prometheus(self) -> str:
         """Give the same in Prometheus' text format, version 0.0.4."""
         kpis, alerts, endpoints = self._kpis.now(), self._alerts.unresolved(), self._endpoints()
+        slos = self._levels.slos()
         with self._lock:
-            return exposition.text(self._counts.windows, endpoints, kpis, alerts)
+            return exposition.text(self._counts.windows, endpoints, kpis, alerts, slos)
 
     def flush(self) -> None:
         """Write the rows that wait for the history now."""
         self._history.flush(self._clock.now_s())
+
+    def tick(self) -> None:
+        """Do what is due though no telemetry comes: write history, follow the SLOs, end alerts that are over."""
+        self._follow_up([], [], self._clock.now_s())
+
+    # SLOs and silences: see ``actors.levels``
+
+    def slos(self, *, model_key: str | None = None) -> list[SloView]:
+        """List the objectives and how they stand."""
+        self.tick()
+        return self._levels.slos(model_key)
+
+    def set_slo(self, slo: Slo, *, reason: str, by: str, once: Once | None = None) -> SloView:
+        """Put an objective in force."""
+        return self._levels.set(slo, reason=reason, by=by, once=once)
+
+    def remove_slo(self, name: str, *, reason: str, by: str, once: Once | None = None) -> Slo:
+        """Take an objective out of force."""
+        return self._levels.remove(name, reason=reason, by=by, once=once)
+
+    def silence(self, asked: SilenceRequest, *, by: str, once: Once | None = None) -> Silence:
+        """Tell nobody of matching alerts for a while."""
+        return self._levels.silence(asked, by=by, once=once)
+
+    def end_silence(self, silence_id: str, *, reason: str, by: str, once: Once | None = None) -> Silence:
+        """End a silence before its time."""
+        return self._levels.end_silence(silence_id, reason=reason, by=by, once=once)
+
+    def silences(self, *, active: bool | None = None) -> list[Silence]:
+        """List silences."""
+        return self._levels.silences(active=active)
+
+    def alert_groups(self) -> list[AlertGroup]:
+        """Put unresolved alerts together by version."""
+        return self._levels.groups()
 
     # Alerts
 
@@ -263,12 +313,24 @@ class Monitor:
 
     def _follow_up(self, due: list[Due], missed: list[Want], now_s: float) -> None:
         drifts = [want for one in due if (want := self._watch.judge(one, now_s)) is not None]
+        burning = self._levels.look(now_s, self._calm)
         with self._lock:
-            for want in [*missed, *drifts]:
+            for want in [*missed, *drifts, *burning]:
                 if self._quiet_until_s.get(want.cause, 0.0) <= now_s:
                     self._wanted.setdefault(want.cause, want)
         self._raise_wanted(now_s)
         self._history.flush_if_due(now_s)
+
+    def _calm(self, alert: Alert) -> bool:
+        """Say whether the level that an alert is about is kept now."""
+        now_s, model_key = self._clock.now_s(), alert.model_key
+        with self._lock:
+            if alert.version is None:
+                recents = [window.recent(now_s) for window in self._counts.of_model(model_key)]
+                return slo.missed_telemetry(model_key, recents) is None
+            served = self._counts.windows.get(Place(model_key, alert.version, "stable"))
+            recent = served and served.recent(now_s)
+        return not recent or recent.errors <= slo.MOST_ERRORS * recent.requests
 
     def _raise_wanted(self, now_s: float) -> None:
         while True:
@@ -306,3 +368,11 @@ class Monitor:
         except (NotFound, Broken, Unavailable) as error:
             log.info("what %s %s answers is not known: %s", *stream, error)
             return Profile()
+
+
+def _standing(view: SloView) -> Json:
+    return view.model_dump(mode="json", include={"attained", "budget_left", "events", "bad", "alert_id"}) | {
+        "model_key": view.slo.model_key,
+        "kind": view.slo.kind,
+        "objective": view.slo.objective,
+    }

@@ -36,6 +36,8 @@ EventType = Literal[
     "MLDL_DEPLOYMENT_HELD",
     "MLDL_DEPLOYMENT_RESUMED",
     "MLDL_EXCEPTION_CHANGED",
+    "MLDL_SLO_CHANGED",
+    "MLDL_SILENCE_CHANGED",
 ]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 

@@ -181,8 +181,12 @@ class Alert(Words):
     status: Literal["open", "acknowledged", "resolved"] = "open"
     opened_at_s: float
     resolved_at_s: float | None = None
-    resolved_by: str | None = None
+    resolved_by: str | None = Field(default=None, description="A person; `monitor` when the cause was over by itself.")
     reason: str | None = None
+    acknowledged_at_s: float | None = None
+    acknowledged_by: str | None = None
+    silence_id: str | None = Field(default=None, description="Nobody was told yet, because of this silence.")
+    flaps: int = Field(default=0, description="How often its cause came back soon after it was over, until now.")
 
 
 class Snapshot(Words):

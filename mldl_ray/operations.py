@@ -21,10 +21,11 @@ from contracts.http import (
 from contracts.ports import Verification
 from contracts.records import Alert, Dataset
 from contracts.specs import DataRef, Json
-from mldl_ray.wire import Caller, in_path, parsed, read, version_path, with_path
+from mldl_ray.levels import Levels
+from mldl_ray.wire import in_path, parsed, read, version_path, with_path
 
 
-class Operations(Caller):
+class Operations(Levels):
     """Watch and administer a service."""
 
     # Watching

@@ -43,6 +43,8 @@ MEANINGS: dict[EventType, str] = {
     "MLDL_DEPLOYMENT_HELD": "A person holds a rollout where it is",
     "MLDL_DEPLOYMENT_RESUMED": "A held rollout may go on",
     "MLDL_EXCEPTION_CHANGED": "Somebody granted a version an exception from the policy, or ended it",
+    "MLDL_SLO_CHANGED": "Somebody set or removed a service level objective",
+    "MLDL_SILENCE_CHANGED": "Somebody silenced alerts for a while, or ended that",
 }
 
 

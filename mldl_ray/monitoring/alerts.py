@@ -3,6 +3,7 @@
 An alert's id comes from its cause and how often that cause was raised before, so two writers who see the same cause
 make one alert: the second one's append conflicts, and it finds the first one's. An alert that is not resolved is
 ``open`` (nobody has looked) or ``acknowledged`` (someone has, and it goes on); both keep its cause from a second alert.
+It may get worse, never milder. Of an alert under a silence nobody is told until the silence ends.
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ from contracts.errors import Conflict, Incompatible, NotFound
 from contracts.events import EventType, Fact
 from contracts.ports import Clock, Document, Journal, Once
 from contracts.records import Alert
+from contracts.slos import AlertGroup
 from contracts.specs import Json
 from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import first_answer, scan_all, write
+from mldl_ray.monitoring.silences import Silences
 
 KIND = "alert"
 ACTOR = "monitor"
 TRIES = 5
 FRESH_S = 5.0
+FLAP_S = 3600.0
+"""A cause that comes back so soon after it was over flaps."""
+GRAVITY = ("info", "warning", "critical")
 Status = Literal["acknowledged", "resolved"]
 
 
@@ -36,6 +42,7 @@ class Alerts:
 
     def __init__(self, journal: Journal, clock: Clock) -> None:
         self._journal, self._clock = journal, clock
+        self.silences = Silences(journal, clock)
         self._lock = threading.Lock()
         self._raised: dict[str, int] = {}  # cause → how many of its alerts are surely over
         self._known: tuple[Alert, ...] = ()
@@ -52,7 +59,7 @@ class Alerts:
         message: str,
         evidence: Json,
     ) -> Alert:
-        """Open an alert; where its cause has one that is not resolved, give that and write nothing.
+        """Open an alert; where its cause has one that is not resolved, give that, worse now if this is worse.
 
         Raises:
             Incompatible: A field does not fit.
@@ -61,7 +68,7 @@ class Alerts:
         for _ in range(TRIES):
             number, last = self._last(cause)
             if last is not None and last.status != "resolved":
-                return last
+                return self._worse(last, severity, message, evidence)
             alert = Alert.model_validate(
                 {
                     "alert_id": _id(cause, number),
@@ -73,8 +80,10 @@ class Alerts:
                     "message": message,
                     "evidence": evidence,
                     "opened_at_s": self._clock.now_s(),
+                    "flaps": self._flaps(cause, number),
                 }
             )
+            alert = self._silenced(alert)
             try:
                 return self._append(alert, 0, by=ACTOR, reason=message)
             except Conflict:
@@ -126,6 +135,48 @@ class Alerts:
             self._known, self._known_until_s = found, self._clock.now_s() + FRESH_S
         return found
 
+    def tell_of_silenced(self) -> list[Alert]:
+        """Send the events of alerts that are open still and whose silence is over; give those alerts."""
+        told = []
+        for alert in self.unresolved():
+            if alert.silence_id is not None and self.silences.covering(alert) is None:
+                document = self._document(alert.alert_id)
+                if _body(document) == alert:
+                    loud, reason = (
+                        alert.model_copy(update={"silence_id": None}),
+                        f"its silence is over: {alert.message}",
+                    )
+                    told.append(self._append(loud, document.version, by=ACTOR, reason=reason, tell=True))
+        return told
+
+    def groups(self) -> list[AlertGroup]:
+        """Put the unresolved alerts of each version together: the worst group first, then the oldest."""
+        by_version: dict[tuple[str, str], list[Alert]] = {}
+        for alert in self.unresolved():
+            by_version.setdefault((alert.model_key, alert.version or ""), []).append(alert)
+        found = [_group(alerts) for alerts in by_version.values()]
+        return sorted(found, key=lambda group: (-GRAVITY.index(group.severity), group.opened_at_s))
+
+    def _silenced(self, alert: Alert) -> Alert:
+        silence = self.silences.covering(alert)
+        return alert if silence is None else alert.model_copy(update={"silence_id": silence.silence_id})
+
+    def _worse(self, known: Alert, severity: str, message: str, evidence: Json) -> Alert:
+        if severity not in GRAVITY or GRAVITY.index(severity) <= GRAVITY.index(known.severity):
+            return known
+        document = self._document(known.alert_id)
+        update = {"severity": severity, "message": message, "evidence": evidence, "status": "open"}
+        worse = self._silenced(_body(document).model_copy(update=update))
+        return self._append(worse, document.version, by=ACTOR, reason=message)
+
+    def _flaps(self, cause: str, number: int) -> int:
+        before = self._journal.read(KIND, _id(cause, number - 1)) if number else None
+        if before is None:
+            return 0
+        alert = _body(before)
+        soon = self._clock.now_s() - (alert.resolved_at_s or 0.0) < FLAP_S
+        return alert.flaps + 1 if soon and alert.resolved_by == ACTOR else 0
+
     def _change(self, alert_id: str, status: Status, reason: str, by: str, once: Once | None) -> Alert:
         if not reason.strip():
             raise Incompatible(f"say why alert {alert_id} is {status}: the reason is empty", {"field": "reason"})
@@ -146,8 +197,11 @@ class Alerts:
                 continue
         raise Conflict(f"alert {alert_id} is being changed by others; read it and try again", {"alert_id": alert_id})
 
-    def _append(self, alert: Alert, version: int, *, by: str, reason: str, once: Once | None = None) -> Alert:
-        facts = [] if alert.status == "acknowledged" else [_fact(alert)]
+    def _append(
+        self, alert: Alert, version: int, *, by: str, reason: str, once: Once | None = None, tell: bool = False
+    ) -> Alert:
+        quiet = alert.silence_id is not None or (alert.status == "acknowledged" and not tell)
+        facts = [] if quiet else [_fact(alert)]
         receipt = self._journal.append(
             [write(KIND, alert.alert_id, version, alert)], facts, actor=by, reason=reason, once=once
         )
@@ -188,7 +242,23 @@ def _changed(alert: Alert, status: Status, reason: str, by: str, now_s: float) -
     update: Json = {"status": status, "reason": reason}
     if status == "resolved":
         update |= {"resolved_at_s": now_s, "resolved_by": by}
+    else:
+        update |= {"acknowledged_at_s": now_s, "acknowledged_by": by}
     return alert.model_copy(update=update)
+
+
+def _group(alerts: list[Alert]) -> AlertGroup:
+    ordered = sorted(alerts, key=lambda alert: (-GRAVITY.index(alert.severity), alert.opened_at_s))
+    worst = ordered[0]
+    return AlertGroup(
+        model_key=worst.model_key,
+        version=worst.version,
+        severity=worst.severity,
+        opened_at_s=min(alert.opened_at_s for alert in alerts),
+        kinds=tuple(sorted({alert.kind for alert in alerts})),
+        alert_ids=tuple(alert.alert_id for alert in ordered),
+        message=worst.message,
+    )
 
 
 def _fact(alert: Alert) -> Fact:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from contracts.records import Alert
+from contracts.slos import SloView
 from contracts.specs import Json
 from contracts.telemetry import LATENCY_EDGES_MS
 from mldl_ray.monitoring.counts import Place
@@ -18,10 +19,17 @@ BUCKETS = tuple(range(13, len(LATENCY_EDGES_MS), 14))
 Labels = Mapping[str, str]
 
 
-def text(windows: Mapping[Place, Window], endpoints: Json, kpis: Json, alerts: Iterable[Alert]) -> str:
+def text(
+    windows: Mapping[Place, Window],
+    endpoints: Json,
+    kpis: Json,
+    alerts: Iterable[Alert],
+    slos: Iterable[SloView] = (),
+) -> str:
     """Write everything; each line ends with a line feed."""
     lines: list[str] = []
-    for part in (_traffic(windows), _latency(windows), _quality(endpoints), _system(kpis), _alerts(alerts)):
+    parts = (_traffic(windows), _latency(windows), _quality(endpoints), _system(kpis), _alerts(alerts), _slos(slos))
+    for part in parts:
         lines += part
     return "\n".join(lines) + "\n"
 
@@ -101,6 +109,27 @@ def _alerts(alerts: Iterable[Alert]) -> Iterator[str]:
     yield from _head("mldl_alerts", "gauge", "Alerts that are not resolved.")
     for (kind, severity, status), count in sorted(counts.items()):
         yield sample("mldl_alerts", {"kind": kind, "severity": severity, "status": status}, count)
+
+
+def _slos(slos: Iterable[SloView]) -> Iterator[str]:
+    views = list(slos)
+    labels = [{"slo": view.slo.name, "model_key": view.slo.model_key, "kind": view.slo.kind} for view in views]
+    yield from _head("mldl_slo_objective_ratio", "gauge", "Share of good events that is wanted.")
+    yield from (
+        sample("mldl_slo_objective_ratio", of, view.slo.objective) for of, view in zip(labels, views, strict=True)
+    )
+    yield from _head(
+        "mldl_slo_budget_left_ratio", "gauge", "Share of the error budget that is left; negative: overspent."
+    )
+    yield from (
+        sample("mldl_slo_budget_left_ratio", of, view.budget_left) for of, view in zip(labels, views, strict=True)
+    )
+    yield from _head("mldl_slo_burn_rate", "gauge", "How many times as fast as it lasts the budget goes.")
+    for of, view in zip(labels, views, strict=True):
+        for burn in view.burns:
+            for span_s, rate in ((burn.long_s, burn.long), (burn.short_s, burn.short)):
+                if rate is not None:
+                    yield sample("mldl_slo_burn_rate", of | {"window_s": f"{span_s:g}"}, rate)
 
 
 def _escaped(text: str) -> str:

@@ -81,6 +81,14 @@ class Outcomes:
             total._bins += part._bins
         return total
 
+    def minus(self, earlier: Outcomes) -> Outcomes:
+        """Give what came since an earlier copy of the same sums (``plus`` makes one)."""
+        since = Outcomes()
+        since.labelled, since.correct = self.labelled - earlier.labelled, self.correct - earlier.correct
+        since.scored, since.absolute_error = self.scored - earlier.scored, self.absolute_error - earlier.absolute_error
+        since._bins = self._bins - earlier._bins
+        return since
+
 
 def _debiased(bins: Any) -> float:
     rows, confidence, hits = bins[:, bins[0] >= 2]

@@ -10,6 +10,7 @@ import typer
 
 from contracts.access import Role
 from contracts.events import Event
+from mldl_ray.terminal import levels
 from mldl_ray.terminal.verb import Terminal, Why, group, plain, remote, table
 
 Types = Annotated[list[str] | None, typer.Option("--type", help="Only this type; may be given again.")]
@@ -26,7 +27,9 @@ def add(app: typer.Typer) -> None:
     remote(alerts, "show")(show_alert)
     remote(alerts, "ack")(acknowledge)
     remote(alerts, "resolve")(resolve)
+    levels.add_to_alerts(alerts)
     app.add_typer(alerts, name="alerts")
+    levels.add(app)
     audit = group("Who did what, when, why; and the proof that nobody rewrote it.")
     remote(audit, "list")(list_audit)
     remote(audit, "verify")(verify)

@@ -1,4 +1,4 @@
-"""Live figures, labels and alerts."""
+"""Live figures, labels, alerts, silences and service level objectives."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from fastapi.responses import PlainTextResponse
 
 from contracts.http import FeedbackAnswer, FeedbackRequest, Why
 from contracts.records import Alert
+from contracts.slos import AlertGroup, Silence, SilenceRequest, Slo, SloRequest, SloView
 from contracts.specs import Json
 from serve.access import Deployer, Predictor, Reader
 from serve.calls import ActorsOf, OnceOf, StrictRoute
-from serve.routes import IdInPath, KeyFilter, Limit
+from serve.routes import IdInPath, KeyFilter, Limit, WhyInQuery
 
 router = APIRouter(tags=["monitoring"], route_class=StrictRoute)
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -48,6 +49,30 @@ def alerts(
     return actors.monitor.alerts(status=status, model_key=model_key, limit=limit)
 
 
+@router.get("/alerts/groups", response_model=list[AlertGroup])
+def alert_groups(actors: ActorsOf, _: Reader) -> Any:
+    """List the alerts that are not resolved, put together by version; the worst first."""
+    return actors.monitor.alert_groups()
+
+
+@router.get("/alerts/silences", response_model=list[Silence])
+def silences(actors: ActorsOf, _: Reader, active: bool | None = None) -> Any:
+    """List silences: all, those that last still, or those that are over."""
+    return actors.monitor.silences(active=active)
+
+
+@router.post("/alerts/silences", status_code=201, response_model=Silence)
+def silence(body: SilenceRequest, actors: ActorsOf, caller: Deployer, once: OnceOf) -> Any:
+    """Tell nobody of matching alerts for a while; they are listed, and guard rollouts, all the same."""
+    return actors.monitor.silence(body, by=caller.name, once=once)
+
+
+@router.delete("/alerts/silences/{silence_id}", response_model=Silence)
+def end_silence(silence_id: IdInPath, actors: ActorsOf, caller: Deployer, reason: WhyInQuery, once: OnceOf) -> Any:
+    """End a silence before its time."""
+    return actors.monitor.end_silence(silence_id, reason=reason, by=caller.name, once=once)
+
+
 @router.get("/alerts/{alert_id}", response_model=Alert)
 def alert(alert_id: IdInPath, actors: ActorsOf, _: Reader) -> Any:
     """Show an alert with its evidence."""
@@ -64,3 +89,21 @@ def acknowledge(alert_id: IdInPath, body: Why, actors: ActorsOf, caller: Deploye
 def resolve(alert_id: IdInPath, body: Why, actors: ActorsOf, caller: Deployer, once: OnceOf) -> Any:
     """Close an alert; the same cause opens a new one."""
     return actors.monitor.resolve(alert_id, reason=body.reason, by=caller.name, once=once)
+
+
+@router.get("/slos", response_model=list[SloView])
+def slos(actors: ActorsOf, _: Reader, model_key: KeyFilter = None) -> Any:
+    """List service level objectives: how much of each error budget is left, and how fast it goes."""
+    return actors.monitor.slos(model_key=model_key)
+
+
+@router.put("/slos", response_model=SloView)
+def set_slo(body: SloRequest, actors: ActorsOf, caller: Deployer, once: OnceOf) -> Any:
+    """Set an objective, or replace the one of its name."""
+    return actors.monitor.set_slo(body.slo, reason=body.reason, by=caller.name, once=once)
+
+
+@router.delete("/slos/{name}", response_model=Slo)
+def remove_slo(name: IdInPath, actors: ActorsOf, caller: Deployer, reason: WhyInQuery, once: OnceOf) -> Any:
+    """Remove an objective."""
+    return actors.monitor.remove_slo(name, reason=reason, by=caller.name, once=once)

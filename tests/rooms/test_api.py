@@ -533,3 +533,26 @@ def test_client_raises_what_the_service_raised(unchanged: World) -> None:
             call()
         assert type(caught.value) is error
         assert caught.value.message
+
+
+def test_slos_and_silences_are_set_listed_and_ended_over_http(world: World) -> None:
+    client = world.client(acting_as="ann")
+    with pytest.raises(NotFound):
+        client.set_slo({"name": "up", "model_key": KEY, "kind": "availability"}, reason="x")
+    world.registered("1.0.0")
+    made = client.set_slo({"name": "up", "model_key": KEY, "kind": "availability"}, reason="agreed")
+    assert (made.budget_left, made.events) == (1.0, 0)
+    assert [view.slo.name for view in client.slos(model_key=KEY)] == ["up"]
+    assert client.slos(model_key="other") == []
+    no_bound = {"slo": {"name": "fast", "model_key": KEY, "kind": "latency"}, "reason": "x"}
+    problem(world.raw("PUT", "/slos", json=no_bound), 422, "incompatible")
+    assert client.remove_slo("up", reason="not needed").name == "up"
+    with pytest.raises(NotFound):
+        client.remove_slo("up", reason="again")
+    silence = client.silence(model_key=KEY, lasts_s=60, reason="maintenance")
+    assert (silence.by, client.silences(active=True)) == ("ann", [silence])
+    client.end_silence(silence.silence_id, reason="done")
+    with pytest.raises(Conflict):
+        client.end_silence(silence.silence_id, reason="again")
+    assert client.silences(active=True) == []
+    assert client.alert_groups() == []

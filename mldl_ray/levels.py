@@ -1,0 +1,52 @@
+"""The client's verbs of service levels: objectives, silences, alerts put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from contracts.slos import AlertGroup, Silence, SilenceRequest, Slo, SloRequest, SloView
+from mldl_ray.wire import Caller, in_path, parsed, read
+
+
+class Levels(Caller):
+    """Read and change what must be kept, and who is told."""
+
+    def slos(self, *, model_key: str | None = None) -> list[SloView]:
+        """List objectives: what is left of each error budget, and how fast it goes."""
+        return self._get(list[SloView], "/slos", model_key=model_key)
+
+    def set_slo(self, slo: Slo | Mapping[str, Any], *, reason: str) -> SloView:
+        """Set an objective, or replace the one of its name."""
+        body = read(SloRequest, {"slo": slo, "reason": reason})
+        return parsed(SloView, self._transport.call("PUT", "/slos", body=body))
+
+    def remove_slo(self, name: str, *, reason: str) -> Slo:
+        """Remove an objective."""
+        return parsed(Slo, self._transport.call("DELETE", f"/slos/{in_path(name)}", query={"reason": reason}))
+
+    def alert_groups(self) -> list[AlertGroup]:
+        """List unresolved alerts put together by version, the worst first."""
+        return self._get(list[AlertGroup], "/alerts/groups")
+
+    def silences(self, *, active: bool | None = None) -> list[Silence]:
+        """List silences: all, those that last still, or those that are over."""
+        return self._get(list[Silence], "/alerts/silences", active=active)
+
+    def silence(
+        self,
+        *,
+        model_key: str | None = None,
+        version: str | None = None,
+        kind: str | None = None,
+        lasts_s: float,
+        reason: str,
+    ) -> Silence:
+        """Tell nobody of matching alerts for some seconds; what is None matches everything."""
+        asked = {"model_key": model_key, "version": version, "kind": kind, "lasts_s": lasts_s, "reason": reason}
+        return self._post(Silence, "/alerts/silences", read(SilenceRequest, asked))
+
+    def end_silence(self, silence_id: str, *, reason: str) -> Silence:
+        """End a silence before its time."""
+        path = f"/alerts/silences/{in_path(silence_id)}"
+        return parsed(Silence, self._transport.call("DELETE", path, query={"reason": reason}))
