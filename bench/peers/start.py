@@ -1,21 +1,19 @@
-"""How each peer is started, and MLflow's own environment made. One worker or replica each, on loopback."""
+"""How each peer is started. One worker or replica each, on loopback."""
 
 from __future__ import annotations
 
 import secrets
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.peers.processes import ROOT, clean_environment, free_port, running
+from bench.peers.environment import checked, environment
+from bench.peers.processes import clean_environment, free_port, running
 from bench.peers.workloads import Workload
 from bench.peers.wrk import Target
 
-MLFLOW = ROOT / "build" / "peers" / "mlflow"
 PINS = (
     "mlflow==3.17.2",
     "scikit-learn==1.9.1",
@@ -55,10 +53,10 @@ def ray_serve_default(workload: Workload, folder: Path) -> Iterator[Target]:
 @contextmanager
 def mlflow(workload: Workload, folder: Path) -> Iterator[Target]:
     """``mlflow models serve`` in its own environment."""
-    binaries = mlflow_environment() / "bin"
+    binaries = environment("mlflow", PINS) / "bin"
     model, port = folder / "mlflow_model", free_port()
     save = [str(binaries / "python"), "-m", "bench.peers.mlflow_model", workload.name, str(workload.file), str(model)]
-    _checked(save, "saving the MLflow model")
+    checked(save, "saving the MLflow model")
     command = [str(binaries / "mlflow"), "models", "serve", "-m", str(model), "--env-manager", "local", "-w", "1"]
     field = "inputs" if workload.name == "lr" else "dataframe_records"
     target = Target("mlflow", f"http://127.0.0.1:{port}/invocations", workload.bodies(field))
@@ -68,37 +66,3 @@ def mlflow(workload: Workload, folder: Path) -> Iterator[Target]:
 
 
 PEERS = {"uvicorn": uvicorn, "ray_serve_default": ray_serve_default, "mlflow": mlflow}
-
-
-def mlflow_environment() -> Path:
-    """Make MLflow's environment, once; give its folder.
-
-    Raises:
-        RuntimeError: pip could not; the message ends with its last words.
-    """
-    made = MLFLOW / "pins.txt"
-    if made.exists() and made.read_text(encoding="utf-8").split() == list(PINS):
-        return MLFLOW
-    shutil.rmtree(MLFLOW, ignore_errors=True)
-    _checked([sys.executable, "-m", "venv", str(MLFLOW)], "making MLflow's environment")
-    _checked(
-        [str(MLFLOW / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PINS],
-        "installing MLflow",
-    )
-    made.write_text("\n".join(PINS) + "\n", encoding="utf-8")
-    return MLFLOW
-
-
-def _checked(command: list[str], what: str) -> None:
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines()[-3:]
-        raise RuntimeError(f"{what} failed: {' | '.join(last)}")

@@ -31,15 +31,15 @@ from scipy.special import gammaln
 
 from contracts.specs import Json
 from contracts.telemetry import FEATURE
-from mldl_ray.monitoring.reference import Numbers, Reference, Words, as_numbers, as_words
+from mldl_ray.monitoring.reference import Numbers, Reference, Words, as_numbers, counted
 
 MONTH_S = 30 * 86_400.0
 MOST_ALPHA = 0.05
 """No window spends more, however long it took to fill."""
 SHORTEST_ROW_S = 1 / 100_000
 """A window is taken to cover at least this much per row: more rows a second than one monitor takes in."""
-LEAST_SHARE = 0.01
-"""A category with a smaller share of window and reference together is pooled with the other rare ones."""
+LEAST_SHARE, LEAST_ROWS = 0.0025, 10
+"""A category with a smaller share, or fewer rows, of window and reference together is pooled with the other rare ones."""
 LEAST_VALUES = 20
 NAMED = 5
 _MISSING = "missing"
@@ -131,7 +131,7 @@ def _shift(name: str, column: Numbers | Words, window: pa.Table) -> Shift:
     label = name.removeprefix(FEATURE)
     if isinstance(column, Numbers):
         return _numeric(label, column, as_numbers(live))
-    return _categorical(label, column, as_words(live))
+    return _categorical(label, column, counted(live), len(live))
 
 
 def _numeric(name: str, column: Numbers, live: Any) -> Shift:
@@ -166,10 +166,9 @@ def _missing_shift(name: str, missing: int, n: int, before: int, m: int) -> Shif
     return Shift(name, _MISSING, missing / n - before / m, p, f"missing {name} {_pct(before, m)} → {_pct(missing, n)}")
 
 
-def _categorical(name: str, column: Words, live: list[str | None]) -> Shift:
-    seen = Counter(word for word in live if word is not None)
-    n, m = len(live), column.counts.total() + column.missing
-    cells = _cells(name, seen, column.counts, LEAST_SHARE * (n + m))
+def _categorical(name: str, column: Words, seen: Counter[str], n: int) -> Shift:
+    m = column.counts.total() + column.missing
+    cells = _cells(name, seen, column.counts, max(LEAST_ROWS, LEAST_SHARE * (n + m)))
     missing = n - seen.total()
     if missing + column.missing:
         cells.append(_Cell(f"missing {name}", missing, column.missing))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.errors import Broken, NotFound
@@ -110,6 +111,24 @@ def as_words(column: pa.ChunkedArray) -> list[str | None]:
     return [_word(value) for value in column.to_pylist()]
 
 
+def counted(column: pa.ChunkedArray) -> Counter[str]:
+    """Count the words of a column's categories; what is missing is not counted.
+
+    Each value is made a word once, however often it occurs.
+
+    >>> counted(pa.chunked_array([[1.0, 2.5, None, 1.0]]))
+    Counter({'1': 2, '2.5': 1})
+    """
+    if pa.types.is_nested(column.type):  # whatever a caller sent; Arrow does not count such
+        return Counter(word for word in as_words(column) if word is not None)
+    counts: Counter[str] = Counter()
+    found = pc.value_counts(column)
+    for value, count in zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True):
+        if (word := _word(value)) is not None:
+            counts[word] += count
+    return counts
+
+
 def _column(column: pa.ChunkedArray) -> Numbers | Words | None:
     if pa.types.is_temporal(column.type) or pa.types.is_nested(column.type) or pa.types.is_null(column.type):
         return None
@@ -117,9 +136,8 @@ def _column(column: pa.ChunkedArray) -> Numbers | Words | None:
         values = as_numbers(column)
         present = values[~np.isnan(values)]
         return Numbers(np.sort(present), len(values) - len(present))
-    words = as_words(column)
-    present_words = [word for word in words if word is not None]
-    return Words(Counter(present_words), len(words) - len(present_words))
+    counts = counted(column)
+    return Words(counts, len(column) - counts.total())
 
 
 def _is_number(kind: pa.DataType) -> bool:

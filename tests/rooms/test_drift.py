@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from contracts.records import TrainedBundle
 from mldl_ray.blobs import MemoryBlobs
 from mldl_ray.blobs.artifact import store_artifact
 from mldl_ray.monitoring.drift import MONTH_S, MOST_ALPHA, alpha_of, compare, exact_p, ks_distance
-from mldl_ray.monitoring.reference import Reference
+from mldl_ray.monitoring.reference import Reference, as_words, counted
 
 CENSUS = Path(__file__).parents[2] / "examples" / "data" / "adult.parquet"
 
@@ -224,3 +225,17 @@ def test_a_damaged_reference_is_broken(tmp_path: Path) -> None:
     blobs = MemoryBlobs()
     with pytest.raises(Broken, match="cannot be read"):
         Reference.load(blobs, stored(blobs, tmp_path, {"reference.parquet": b"no parquet"}))
+
+
+def test_counting_a_column_is_counting_its_words_whatever_its_type() -> None:
+    columns = [
+        pa.array(["a", None, "a", "b"]),
+        pa.array(["a", None, "a", "b"]).dictionary_encode(),
+        pa.array([True, None, True, False]),
+        pa.array([1.0, float("nan"), 1.0, 2.5]),
+        pa.nulls(4),
+        pa.array([[1], None, [1], [2]]),
+    ]
+    for column in (pa.chunked_array([array]) for array in columns):
+        words = [word for word in as_words(column) if word is not None]
+        assert counted(column) == Counter(words)
