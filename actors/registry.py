@@ -7,12 +7,12 @@ append. Not here: how numbers are chosen (``mldl_ray.registry.semver``), what th
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from itertools import islice
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Literal, get_args
 
 from actors.changes import check_reason, settled, written
+from actors.finding import Finding
 from actors.governing import Governing
 from contracts.errors import Broken, Conflict, Forbidden, Incompatible, NotFound
 from contracts.evaluations import Evaluation
@@ -27,18 +27,33 @@ from mldl_ray.evaluation import card_html, card_json
 from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import first_answer, load, write
 from mldl_ray.registry.catalog import LATEST, STABLE, Catalog, version_key
-from mldl_ray.registry.search import Query, after_key, check_limit
 from mldl_ray.registry.semver import next_version
 
 Aliases = Callable[[str], dict[str, str | None]]
 Verdict = Literal["approved", "rejected"]
 
 
-class Registry(Governing):
-    """Register versions, record people's words on them, keep the policy, answer questions. Safe on several threads."""
+class Registry(Finding, Governing):
+    """Register versions, record people's words on them, keep the policy, answer questions. Safe on several threads.
 
-    def __init__(self, journal: Journal, blobs: Blobs, governance: EmbeddedGovernance, clock: Clock) -> None:
-        super().__init__(journal, governance, clock)
+    Args:
+        journal: The truth.
+        blobs: Where the artifacts are.
+        governance: Says what the policy lets pass.
+        clock: Stamps what is written.
+        folder: Where the index of versions is kept between restarts; it is built anew each time when None.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        blobs: Blobs,
+        governance: EmbeddedGovernance,
+        clock: Clock,
+        folder: Path | None = None,
+    ) -> None:
+        Governing.__init__(self, journal, governance, clock)
+        Finding.__init__(self, journal, governance, folder)
         self._journal, self._blobs, self._governance, self._clock = journal, blobs, governance, clock
         self._turn = threading.Lock()  # each registration sees the one before as its parent
 
@@ -74,43 +89,6 @@ class Registry(Governing):
         """
         catalog = self._catalog(as_of_s)
         return self._view(catalog.bundle(model_key, version), catalog.aliases, as_of_s)
-
-    def search(
-        self,
-        *,
-        model_key: str | None = None,
-        task: str | None = None,
-        family: str | None = None,
-        tags: Sequence[str] = (),
-        min_metrics: Mapping[str, float] | None = None,
-        approved: bool | None = None,
-        text: str | None = None,
-        after: str = "",
-        limit: int = 50,
-    ) -> list[VersionView]:
-        """List versions by model_key and number; see ``Query`` for what each filter means.
-
-        Args:
-            model_key: Of this model only.
-            task: Of this task only.
-            family: Of this family only.
-            tags: With all of these.
-            min_metrics: Metric → what its figure is at least as good as.
-            approved: Only those that have, or lack, the approvals of the policy.
-            text: Words that all occur.
-            after: The last version seen, as ``<model_key>@<version>``; the page after it is given.
-            limit: Most versions in a page, 1 to 500.
-
-        Raises:
-            Incompatible: A limit out of range, an unknown metric, or ``after`` of another form.
-        """
-        query = Query(task, family, tuple(tags), min_metrics or {}, text)
-        most = check_limit(limit)
-        catalog = self._catalog(None)
-        meant = filter(query.matches, after_key(catalog.bundles(model_key), after))
-        aliases = cache(catalog.aliases)  # each model's once, not each version's
-        views = (self._view(bundle, aliases, None) for bundle in meant)
-        return list(islice((view for view in views if approved in {None, view.approved}), most))
 
     def approve(
         self,
@@ -190,7 +168,7 @@ class Registry(Governing):
         if job.bundle is None:
             raise Broken(f"job {job.job_id} succeeded and yet has no model; train again", {"job_id": job.job_id})
         model_key, version = job.bundle.model_key, job.registered_version
-        if version is not None and version in self._catalog(None).versions(model_key):
+        if version is not None and self._journal.read("model_version", version_key(model_key, version)) is not None:
             raise Conflict(
                 f"job {job.job_id} was registered already, as {model_key} {version}",
                 {"job_id": job.job_id, "model_key": model_key, "version": version},
@@ -207,9 +185,9 @@ class Registry(Governing):
         return trained.model_copy(update={"classes": classes})
 
     def _numbered(self, trained: TrainedBundle, job: Job, tags: tuple[str, ...]) -> tuple[TrainedBundle, str]:
-        catalog = self._catalog(None)
-        before = catalog.latest(trained.model_key)
-        version, why = next_version(trained, before, catalog.taken(trained.model_key))
+        newest = self._finder.latest(trained.model_key)
+        before = None if newest is None else self._catalog(None).bundle(trained.model_key, newest)
+        version, why = next_version(trained, before, self._finder.taken(trained.model_key))
         lineage = {"job_id": job.job_id, "parent": before.version if before is not None else None}
         given = {
             "version": version,

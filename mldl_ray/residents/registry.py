@@ -16,4 +16,5 @@ class RegistryResident(Versioned, Registry):
 
     def __init__(self, settings: Settings) -> None:
         journal, clock = RemoteJournal(), SystemClock()
-        super().__init__(journal, open_blobs(settings.artifact_uri), open_governance(settings, journal, clock), clock)
+        governance = open_governance(settings, journal, clock)
+        super().__init__(journal, open_blobs(settings.artifact_uri), governance, clock, settings.home / "index")

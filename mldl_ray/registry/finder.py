@@ -1,0 +1,105 @@
+"""Finding versions: the index of a journal, opened once, followed before every answer. Safe on several threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from contracts.ports import Journal
+from mldl_ray.registry import checkpoint
+from mldl_ray.registry.index import Index
+from mldl_ray.registry.search import Query, meant, ordered
+
+_LEAST_CHANGES = 2000
+_SHARE_OF_ROWS = 0.05
+
+
+class Found(NamedTuple):
+    """A version that was found: its key, who registered it, and whether anybody said a word on it."""
+
+    key: str
+    registered_by: str
+    spoken_of: bool
+    aliases: tuple[str, ...] = ()
+
+
+class Finder:
+    """Answer from an index of the versions.
+
+    Args:
+        journal: The truth.
+        folder: Where the index is kept between restarts; nowhere when None.
+    """
+
+    def __init__(self, journal: Journal, folder: Path | None = None) -> None:
+        self._journal, self._folder = journal, folder
+        self._lock = threading.RLock()
+        self._index: Index | None = None
+        self._unsaved = 0
+
+    def find(
+        self,
+        query: Query,
+        *,
+        after: str = "",
+        limit: int = 50,
+        as_of: int | None = None,
+        spoken_of: bool | None = None,
+        keep: Callable[[Found], bool] = lambda _: True,
+    ) -> list[Found]:
+        """List versions in the order that the query asks for.
+
+        Args:
+            query: What is meant.
+            after: The last version seen, as ``<model_key>@<version>``.
+            limit: Most.
+            as_of: After which position of the journal; now when None.
+            spoken_of: Only versions on which somebody said a word, or only others.
+            keep: Leaves out more; asked in order, no more often than needed.
+        """
+        with self.current() as index:
+            marks = meant(index, query, as_of=as_of)
+            spoken = index.spoken_of(as_of)
+            if spoken_of is not None:
+                marks &= spoken == spoken_of
+            rows = ordered(index, np.flatnonzero(marks), query.sort, after=after, most=limit)
+            found = (_found(index, row, bool(spoken[row])) for row in rows)
+            return list(islice(filter(keep, found), limit))
+
+    def latest(self, model_key: str) -> str | None:
+        """Give the highest number of a model."""
+        with self.current() as index:
+            return index.latest(model_key)
+
+    def taken(self, model_key: str) -> set[str]:
+        """Give the numbers that a model's versions ever had."""
+        with self.current() as index:
+            return index.taken(model_key)
+
+    @contextmanager
+    def current(self) -> Iterator[Index]:
+        """Give the index as the journal is now; nobody else changes it meanwhile."""
+        with self._lock:
+            if self._index is None:
+                self._index = Index() if self._folder is None else checkpoint.load(self._folder, self._journal)
+            self._unsaved += self._index.follow(self._journal)
+            self._save(self._index)
+            yield self._index
+
+    def _save(self, index: Index) -> None:
+        if self._folder is not None and self._unsaved > max(_LEAST_CHANGES, _SHARE_OF_ROWS * len(index)):
+            checkpoint.save(index, self._folder)
+            self._unsaved = 0
+
+
+def _found(index: Index, row: int, spoken_of: bool) -> Found:
+    model_key, version = index.model_key(row), index.version(row)
+    leads = {"latest": index.latest(model_key), "stable": index.stable(model_key)}
+    aliases = tuple(alias for alias, leads_to in leads.items() if leads_to == version)
+    return Found(f"{model_key}@{version}", index.registrar(row), spoken_of, aliases)
