@@ -218,6 +218,8 @@ class Rollback(Words):
     risk: Literal["none", "low", "medium", "high"] = "none"
     risk_reasons: tuple[str, ...] = ()
     missing_artifacts: tuple[str, ...] = ()
+    checked_artifacts: int = Field(default=0, description="Stored files of what would come back that were checked.")
+    notes: tuple[str, ...] = Field(default=(), description="What a rollback does not change: settings, old rollouts.")
     applied: bool = False
     undo_snapshot_id: str | None = Field(default=None, description="Of a rollback to a snapshot: the way back.")
 
@@ -240,16 +242,33 @@ class PredictAnswer(Words):
 
 
 class Label(Words):
-    """What turned out to be true for a prediction."""
+    """What turned out to be true for a prediction: that of a request, or the latest of a key until a time."""
 
-    request_id: str = Field(min_length=1, max_length=255)
+    request_id: str | None = Field(default=None, min_length=1, max_length=255)
     label: str | int | float | bool
+    model_key: ModelKey | None = Field(default=None, description="With key and at_s, instead of request_id.")
+    key: str | None = Field(default=None, min_length=1, max_length=255, description="The sticky key.")
+    at_s: float | None = Field(default=None, ge=0, description="Unix seconds; the key's latest answer until then.")
+
+    @model_validator(mode="after")
+    def _names_one_answer(self) -> Self:
+        by_key = [value is not None for value in (self.model_key, self.key, self.at_s)]
+        if any(by_key) != all(by_key) or all(by_key) == (self.request_id is not None):
+            raise ValueError("a label names a request_id, or a model_key, a key and at_s")
+        return self
 
 
 class FeedbackRequest(Words):
     """Labels that became known."""
 
     items: tuple[Label, ...] = Field(min_length=1, max_length=10_000)
+
+
+class FeedbackFile(Words):
+    """Labels in a file that the service can read."""
+
+    uri: str = Field(min_length=1, max_length=2000, description="Parquet or CSV: request_id, label; or key, at_s, label.")
+    model_key: ModelKey | None = Field(default=None, description="For key and at_s, without a column model_key.")
 
 
 class FeedbackAnswer(Words):

@@ -189,17 +189,24 @@ class Alert(Words):
     flaps: int = Field(default=0, description="How often its cause came back soon after it was over, until now.")
 
 
+SnapshotKind = Literal["named", "scheduled", "before_rollback"]
+"""Taken by a person, by the timetable, or by a rollback before it changes anything."""
+
+
 class Snapshot(Words):
-    """A moment that one can go back to: a journal position and every artifact reachable from it."""
+    """A moment that one can go back to: a journal position, and what proves that it is still the same."""
 
     snapshot_id: str
+    kind: SnapshotKind = "named"
     position: int
-    digest: str = Field(description="sha256 over the restorable state at that position.")
-    artifacts: tuple[str, ...] = ()
+    digest: str = Field(description="sha256 of the journal's chain at that position: it commits to the whole state.")
+    chained: bool = Field(default=False, description="False in older ones: their digest is over the state itself.")
+    artifacts: tuple[str, ...] = Field(default=(), description="Of older ones; found when it is planned since.")
     reason: str
     created_by: str
     created_at_s: float
     counts: dict[str, int] = Field(default_factory=dict, description="Documents per kind.")
+    settings: dict[str, Any] = Field(default_factory=dict, description="Defaults in force then; told, never applied.")
 
 
 class Impact(Words):
@@ -222,6 +229,8 @@ class RestorePlan(Words):
     risk: Literal["none", "low", "medium", "high"]
     risk_reasons: tuple[str, ...] = ()
     missing_artifacts: tuple[str, ...] = ()
+    checked_artifacts: int = Field(default=0, description="Stored files of what would come back that were checked.")
+    notes: tuple[str, ...] = Field(default=(), description="What a rollback does not change: settings, old rollouts.")
     applied: bool = False
     undo_snapshot_id: str | None = Field(default=None, description="Taken by the rollback itself: the way back.")
 

@@ -14,4 +14,4 @@ class SnapshotsResident(Versioned, SnapshotStore):
     """Moments to go back to."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(RemoteJournal(), open_blobs(settings.artifact_uri), SystemClock())
+        super().__init__(RemoteJournal(), open_blobs(settings.artifact_uri), SystemClock(), settings.mldl)

@@ -1,6 +1,8 @@
 """Moments to go back to: taken (``capture``), weighed (``impact``), restored by one more append (``restore``)."""
 
-from mldl_ray.snapshots.capture import RESTORABLE, capture, snapshot_of, snapshots
+from mldl_ray.snapshots.capture import capture, snapshot_of, snapshots
+from mldl_ray.snapshots.kinds import EXCLUDED, RESTORABLE
 from mldl_ray.snapshots.restore import plan, restore
+from mldl_ray.snapshots.state import reachable
 
-__all__ = ["RESTORABLE", "capture", "plan", "restore", "snapshot_of", "snapshots"]
+__all__ = ["EXCLUDED", "RESTORABLE", "capture", "plan", "reachable", "restore", "snapshot_of", "snapshots"]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from contracts.records import Impact
 from contracts.rollouts import Deployment
 from contracts.specs import Json
-from mldl_ray.snapshots.capture import Content
+from mldl_ray.snapshots.kinds import RESTORABLE
+from mldl_ray.snapshots.state import Content
 
 Risk = Literal["none", "low", "medium", "high"]
 _ORDER: tuple[Risk, ...] = ("none", "low", "medium", "high")
-_KINDS = ("endpoint", "deployment", "policy", "model_version", "approval", "approval_request", "dataset")
+_KINDS = ("endpoint", "deployment", *(kind for kind in RESTORABLE if kind != "endpoint"))
 
 
 class _Pair(NamedTuple):
@@ -50,13 +51,17 @@ def impacts(now: Content, then: Content, ended: Iterable[Deployment] = ()) -> tu
 
 
 def risk(
-    found: Sequence[Impact], then: Content, *, missing: Sequence[str] = (), lost_datasets: Sequence[str] = ()
+    found: Sequence[Impact],
+    *,
+    unapproved: Collection[str] = (),
+    missing: Sequence[str] = (),
+    lost_datasets: Sequence[str] = (),
 ) -> tuple[Risk, tuple[str, ...]]:
     """Weigh the changes: the level of the gravest one, and every reason, gravest first.
 
     Args:
         found: The changes.
-        then: The state of the snapshot.
+        unapproved: What would be served (``<model_key>@<version>``) and had no approval in the snapshot.
         missing: Stored files of its versions that are gone or damaged.
         lost_datasets: Its datasets (``<dataset_id>@<version>``) whose rows are gone.
     """
@@ -66,7 +71,7 @@ def risk(
     for key in lost_datasets:
         reasons.append(("medium", f"the rows of dataset {key} are gone; nothing can be trained or judged on them"))
     for impact in found:
-        reasons += [reason for rule in _RULES if (reason := rule(impact, then))]
+        reasons += [reason for rule in _RULES if (reason := rule(impact, unapproved))]
     withdrawn = sum(impact.kind == "model_version" and impact.effect == "withdrawn" for impact in found)
     if withdrawn:
         reasons.append(("low", f"{_count(withdrawn, 'version')} would leave the registry; the history keeps them"))
@@ -77,7 +82,7 @@ def risk(
 
 
 def _impact(kind: str, pair: _Pair) -> Impact:
-    before, after, sentence = _SENTENCES[kind](pair)
+    before, after, sentence = _SENTENCES[kind](pair) if kind in _SENTENCES else _other(kind, pair)
     effect: Literal["restored", "withdrawn", "returned"] = "restored"
     if kind != "endpoint" and (pair.now is None or pair.gone):
         effect = "withdrawn" if pair.gone else "returned"
@@ -147,6 +152,13 @@ def _dataset(pair: _Pair) -> Told:
     return before, after, f"dataset {name} version {version} would {end}"
 
 
+def _other(kind: str, pair: _Pair) -> Told:
+    """Tell of a kind that has no words of its own."""
+    before, after = (_shown(body) if body else None for body in (pair.now, pair.then))
+    end = "be withdrawn" if pair.gone else "hold again" if pair.now is None else f"be as it was: {_changed(pair)}"
+    return before, after, f"the {RESTORABLE[kind]} {pair.key} would {end}"
+
+
 _SENTENCES: dict[str, Callable[[_Pair], Told]] = {
     "endpoint": _endpoint,
     "model_version": _version,
@@ -184,13 +196,13 @@ def _shown(body: Json) -> str:
     return ", ".join(f"{name} {_value(value)}" for name, value in sorted(body.items()) if name != "name")
 
 
-def _stops(impact: Impact, _: Content) -> tuple[Risk, str] | None:
+def _stops(impact: Impact, _: Collection[str]) -> tuple[Risk, str] | None:
     if impact.kind == "endpoint" and impact.after is None:
         return "high", f"{impact.key} would stop answering: nothing served at that moment"
     return None
 
 
-def _breaks(impact: Impact, _: Content) -> tuple[Risk, str] | None:
+def _breaks(impact: Impact, _: Collection[str]) -> tuple[Risk, str] | None:
     if impact.kind != "endpoint" or impact.before is None or impact.after is None:
         return None
     old, new = impact.before.partition(".")[0], impact.after.partition(".")[0]
@@ -198,25 +210,23 @@ def _breaks(impact: Impact, _: Content) -> tuple[Risk, str] | None:
     return ("high", words) if old != new else None
 
 
-def _serves_other(impact: Impact, _: Content) -> tuple[Risk, str] | None:
+def _serves_other(impact: Impact, _: Collection[str]) -> tuple[Risk, str] | None:
     if impact.kind == "endpoint" and impact.after is not None and impact.before != impact.after:
         return "medium", f"users of {impact.key} would get another version at once, without a canary"
     return None
 
 
-def _unapproved(impact: Impact, then: Content) -> tuple[Risk, str] | None:
-    if impact.kind != "endpoint" or impact.after is None or impact.before == impact.after:
+def _unapproved(impact: Impact, unapproved: Collection[str]) -> tuple[Risk, str] | None:
+    if impact.kind != "endpoint" or f"{impact.key}@{impact.after}" not in unapproved:
         return None
-    words = (impact.key, impact.after, "approved")
-    given = ((a.get("model_key"), a.get("version"), a.get("decision")) for a in then["approval"].values())
-    return None if words in given else ("medium", f"{impact.key} {impact.after} had no approval at that moment")
+    return "medium", f"{impact.key} {impact.after} had no approval at that moment"
 
 
-def _rules_change(impact: Impact, _: Content) -> tuple[Risk, str] | None:
-    return ("medium", "the rules for deploying would change") if impact.kind == "policy" else None
+def _rules_change(impact: Impact, _: Collection[str]) -> tuple[Risk, str] | None:
+    return ("medium", "the rules for deploying would change") if impact.kind in {"policy", "policy_exception"} else None
 
 
-def _ends_rollout(impact: Impact, _: Content) -> tuple[Risk, str] | None:
+def _ends_rollout(impact: Impact, _: Collection[str]) -> tuple[Risk, str] | None:
     return ("low", "a rollout that is under way would end") if impact.kind == "deployment" else None
 
 

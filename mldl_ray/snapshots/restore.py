@@ -11,25 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from contracts.errors import Broken, Conflict, NotFound
+from contracts.errors import Conflict
 from contracts.events import Fact
 from contracts.ports import Blobs, Clock, Document, Journal, Once, Receipt, Write
 from contracts.records import RestorePlan, Snapshot
-from contracts.rollouts import LIVE_STATES, Change, Deployment, Endpoint
+from contracts.rollouts import Change, Deployment, Endpoint
+from contracts.specs import Json
 from mldl_ray.ids import new_id
-from mldl_ray.snapshots.capture import (
-    Content,
-    State,
-    describe,
-    digest_of,
-    every,
-    exported,
-    files_of,
-    snapshot_of,
-    state_at,
-    write_of,
-)
+from mldl_ray.snapshots.capture import describe, exported, snapshot_of, write_of
 from mldl_ray.snapshots.impact import impacts, risk
+from mldl_ray.snapshots.kinds import RESTORABLE
+from mldl_ray.snapshots.proof import check_seal, check_targets
+from mldl_ray.snapshots.rollouts import ended, not_resumed
+from mldl_ray.snapshots.state import Content, State, since
 
 _TRIES = 5
 
@@ -43,14 +37,14 @@ class _Prepared(NamedTuple):
     plan: RestorePlan
 
 
-def plan(journal: Journal, blobs: Blobs, snapshot_id: str) -> RestorePlan:
+def plan(journal: Journal, blobs: Blobs, snapshot_id: str, *, settings: Json | None = None) -> RestorePlan:
     """Say what restoring a snapshot would change; nothing is written.
 
     Raises:
         NotFound: No such snapshot.
         Broken: The journal no longer gives the state that the snapshot's digest names.
     """
-    return _prepare(journal, blobs, snapshot_of(journal, snapshot_id)).plan
+    return _prepare(journal, blobs, snapshot_of(journal, snapshot_id), settings).plan
 
 
 def restore(
@@ -61,6 +55,7 @@ def restore(
     *,
     reason: str,
     by: str,
+    settings: Json | None = None,
     once: Once | None = None,
 ) -> RestorePlan:
     """Go back to a snapshot, all of it in one append; what is written meanwhile is looked at again before it.
@@ -72,6 +67,7 @@ def restore(
         snapshot_id: Where to.
         reason: Why, for the record.
         by: Who decided.
+        settings: The effective defaults; a difference is told, never applied.
         once: Makes a repeated call give the first answer.
 
     Returns:
@@ -89,10 +85,11 @@ def restore(
         if once is not None and journal.read("snapshot", undo_id) is not None:
             probe = Fact(type="ROLLBACK_REQUESTED", subject=snapshot_id)  # the key is known: nothing is appended
             return journal.append([], [probe], actor=by, reason=reason, once=once)
-        ready = _prepare(journal, blobs, snapshot)
+        sealed = journal.seal(tuple(RESTORABLE))
+        ready = _prepare(journal, blobs, snapshot, settings)
         _refuse_missing(ready.plan)
-        now_s = clock.now_s()
-        undo = describe(ready.now, blobs, undo_id, reason=f"before restoring {snapshot_id}", by=by, now_s=now_s)
+        now_s, why = clock.now_s(), f"before restoring {snapshot_id}"
+        undo = describe(sealed, undo_id, reason=why, by=by, now_s=now_s, kind="before_rollback", settings=settings)
         writes = [*_writes(journal, ready, now_s, by, reason), write_of(undo)]
         return journal.append(writes, _facts(ready.plan, undo), actor=by, reason=reason, once=once)
 
@@ -115,64 +112,39 @@ def _told(receipt: Receipt) -> RestorePlan:
     return RestorePlan.model_validate(told.data["plan"])
 
 
-def _prepare(journal: Journal, blobs: Blobs, snapshot: Snapshot) -> _Prepared:
-    now, then = state_at(journal, journal.position()), state_at(journal, snapshot.position)
-    wanted = then.content
-    if digest_of(wanted) != snapshot.digest:
-        raise Broken(
-            f"the state at position {snapshot.position} is not the one that snapshot {snapshot.snapshot_id} names; "
-            "the journal was changed: run mldl audit verify",
-            {"snapshot_id": snapshot.snapshot_id, "expected": snapshot.digest, "found": digest_of(wanted)},
-        )
-    live = tuple(_ended(journal, now, then))
-    missing = _missing(wanted, blobs)
-    lost = [key for key, body in wanted["dataset"].items() if not blobs.has(body["digest"])]
-    found = impacts(now.content, wanted, (Deployment.model_validate(document.body) for document in live))
-    level, reasons = risk(found, wanted, missing=missing, lost_datasets=lost)
+def _prepare(journal: Journal, blobs: Blobs, snapshot: Snapshot, settings: Json | None) -> _Prepared:
+    check_seal(journal, snapshot)
+    now, then = since(journal, snapshot.position)
+    live = tuple(ended(journal, now, then))
+    before, wanted = now.content, then.content
+    proof = check_targets(journal, blobs, before, wanted, snapshot.position)
+    found = impacts(before, wanted, (Deployment.model_validate(document.body) for document in live))
+    level, reasons = risk(found, unapproved=proof.unapproved, missing=proof.missing, lost_datasets=proof.lost_datasets)
     made = RestorePlan(
         snapshot_id=snapshot.snapshot_id,
         position=snapshot.position,
         impacts=found,
         risk=level,
         risk_reasons=reasons,
-        missing_artifacts=tuple(missing),
+        missing_artifacts=proof.missing,
+        checked_artifacts=proof.checked,
+        notes=(*not_resumed(journal, snapshot.position, then), *_settings_differ(snapshot.settings, settings or {})),
     )
     return _Prepared(now, then, live, made)
 
 
-def _ended(journal: Journal, now: State, then: State) -> list[Document]:
-    """Find the live deployments that cannot go on: begun since, of a changed endpoint, or of a withdrawn version."""
-    before, after = now.content, then.content
-    found = []
-    for document in every(journal, "deployment", as_of=now.position):
-        deployment = Deployment.model_validate(document.body)
-        key = deployment.model_key
-        same = before["endpoint"].get(key) == after["endpoint"].get(key)
-        was = then.endpoint(key)
-        begun = was is not None and deployment.deployment_id in was.deployment_ids
-        stays = same and begun and f"{key}@{deployment.version}" in after["model_version"]
-        if deployment.status in LIVE_STATES and not stays:
-            found.append(document)
+def _settings_differ(then: Json, now: Json) -> list[str]:
+    """Tell which recorded settings differ now; a snapshot without any (an older one) tells nothing."""
+    was, held = _flat(then), _flat(now)
+    names = sorted(name for name in was.keys() | held.keys() if was.get(name) != held.get(name)) if then and now else []
+    return [f"the setting {n} is {held.get(n)} and was {was.get(n)}; it is not changed" for n in names]
+
+
+def _flat(settings: Json, prefix: str = "mldl") -> Json:
+    found: Json = {}
+    for name, value in settings.items():
+        found |= _flat(value, f"{prefix}.{name}") if isinstance(value, dict) else {f"{prefix}.{name}": value}
     return found
-
-
-def _missing(wanted: Content, blobs: Blobs) -> list[str]:
-    """List stored files that are gone; those of versions that would serve are read and checked byte by byte."""
-    serving = {f"{key}@{goal[role]}" for key, goal in wanted["endpoint"].items() for role in ("stable", "previous")}
-    missing = set()
-    for key, body in wanted["model_version"].items():
-        for digest in files_of(body, blobs):
-            if not blobs.has(digest) or (key in serving and not _whole(blobs, digest)):
-                missing.add(digest)
-    return sorted(missing)
-
-
-def _whole(blobs: Blobs, digest: str) -> bool:
-    try:
-        blobs.get(digest)
-    except (Broken, NotFound):
-        return False
-    return True
 
 
 def _refuse_missing(found: RestorePlan) -> None:

@@ -188,7 +188,7 @@ def sample(
 def export(terminal: Terminal, reason: Why) -> None:
     """Name this moment as one to go back to."""
     found = terminal.client.snapshot_export(reason)
-    terminal.show(found, f"{found.snapshot_id} at position {found.position}, {len(found.artifacts)} artifacts")
+    terminal.show(found, f"{found.snapshot_id} at position {found.position}, {sum(found.counts.values())} documents")
 
 
 def list_snapshots(terminal: Terminal) -> None:
