@@ -197,15 +197,21 @@ class MLDLClient(Governing, Operations):
         family: str | None = None,
         tags: Iterable[str] = (),
         min_metrics: Mapping[str, float] | None = None,
+        bounds: Iterable[str] = (),
+        calibration: str | None = None,
+        serving: bool | None = None,
         approved: bool | None = None,
         text: str | None = None,
+        sort: str = "model",
+        as_of_s: float | None = None,
         after: str = "",
         limit: int = 50,
     ) -> list[VersionView]:
-        """Search versions; go on after the last one with ``after="<model_key>@<version>"``."""
-        bounds = [f"{name}:{least:.15f}" for name, least in (min_metrics or {}).items()]
-        query: Json = {"model_key": model_key, "task": task, "family": family, "tag": list(tags), "min_metric": bounds}
-        query |= {"approved": approved, "text": text, "after": after, "limit": limit}
+        """Search versions; ``bounds`` as ``ece<=0.05``; go on after the last with ``after="<model_key>@<version>"``."""
+        least = [f"{name}:{value:.15f}" for name, value in (min_metrics or {}).items()]
+        query: Json = {"model_key": model_key, "task": task, "family": family, "tag": list(tags), "min_metric": least}
+        query |= {"bound": list(bounds), "calibration": calibration, "serving": serving, "approved": approved}
+        query |= {"text": text, "sort": sort, "as_of_s": as_of_s, "after": after, "limit": limit}
         return self._get(list[VersionView], "/registry", **query)
 
     def approve(self, model_key: str, version: str, *, decision: str = "approved", reason: str) -> Approval:

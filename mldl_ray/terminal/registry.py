@@ -11,6 +11,9 @@ from contracts.errors import Incompatible
 from contracts.records import VersionView
 from mldl_ray.terminal.verb import Terminal, Why, group, plain, remote, table
 
+Where = Annotated[
+    list[str] | None, typer.Option("--where", help="A figure's bound, as in 'ece<=0.05'; may be given again.")
+]
 Bounds = Annotated[list[str] | None, typer.Option("--min-metric", help="As in auroc=0.9; may be given again.")]
 
 
@@ -58,18 +61,30 @@ def search(
     family: str | None = None,
     tag: Annotated[list[str] | None, typer.Option(help="May be given again.")] = None,
     min_metric: Bounds = None,
+    where: Where = None,
+    calibration: Annotated[str | None, typer.Option(help="Calibrated by this method, or none.")] = None,
+    serving: Annotated[bool | None, typer.Option(help="Only those that take traffic, or only others.")] = None,
     approved: Annotated[bool | None, typer.Option(help="Only approved ones, or only others.")] = None,
+    sort: Annotated[str, typer.Option(help="model, created, version or a figure; -auroc: from the top.")] = "model",
+    as_of: Annotated[float | None, typer.Option(help="As it was then, Unix seconds.")] = None,
+    after: Annotated[str, typer.Option(help="Go on after this one, as income@1.0.0.")] = "",
     limit: int = 50,
 ) -> None:
-    """Search versions by key, task, family, tags, metrics, approval or words."""
+    """Search versions by key, task, family, tags, figures, traffic, approval or words, now or at a moment."""
     found = terminal.client.search(
         model_key=model_key,
         task=task,
         family=family,
         tags=tag or (),
         min_metrics=dict(_bound(bound) for bound in min_metric or ()),
+        bounds=where or (),
+        calibration=calibration,
+        serving=serving,
         approved=approved,
         text=text,
+        sort=sort,
+        as_of_s=as_of,
+        after=after,
         limit=limit,
     )
     terminal.show(found, table("model version family task approved aliases metrics", [_row(view) for view in found]))

@@ -25,6 +25,15 @@ from serve.routes import KeyFilter, KeyInPath, Limit, VersionInPath
 
 router = APIRouter(tags=["registry"], route_class=StrictRoute)
 Bounds = Annotated[list[str], Query(description="`metric:least`, as in `auroc:0.9`; all must hold.", max_length=20)]
+Figures = Annotated[
+    list[str],
+    Query(description="`figure>=number` or `figure<=number`, as in `ece<=0.05`; all must hold.", max_length=20),
+]
+AsOf = Annotated[float | None, Query(ge=0, le=1e11, description="As it was then, Unix seconds.")]
+Sort = Annotated[
+    str,
+    Query(max_length=64, description="`model`, `created`, `version` or a figure; with `-` before it, from the top."),
+]
 Tags = Annotated[list[str], Query(max_length=20)]
 
 
@@ -43,20 +52,30 @@ def search(
     family: Annotated[str | None, Query(max_length=128)] = None,
     tag: Tags = [],  # noqa: B006  # FastAPI reads the default and copies it for each call
     min_metric: Bounds = [],  # noqa: B006  # the same
+    bound: Figures = [],  # noqa: B006  # the same
+    calibration: Annotated[str | None, Query(max_length=64, description="Its method, or `none`.")] = None,
+    serving: Annotated[bool | None, Query(description="Takes traffic, or does not.")] = None,
     approved: bool | None = None,
     text: Annotated[str | None, Query(max_length=200)] = None,
+    sort: Sort = "model",
+    as_of_s: AsOf = None,
     after: Annotated[str, Query(max_length=300, description="`model_key@version` of the last one seen.")] = "",
     limit: Limit = 50,
 ) -> Any:
-    """Search versions by key, task, family, tags, metrics, approval or words."""
+    """Search versions by key, task, family, tags, figures, traffic, approval or words, now or at a moment."""
     return actors.registry.search(
         model_key=model_key,
         task=task,
         family=family,
         tags=tuple(tag),
         min_metrics=least_metrics(min_metric) or None,
+        bounds=tuple(bound),
+        calibration=calibration,
+        serving=serving,
         approved=approved,
         text=text,
+        sort=sort,
+        as_of_s=as_of_s,
         after=after,
         limit=limit,
     )
@@ -83,7 +102,7 @@ def view(
     version: VersionInPath,
     actors: ActorsOf,
     _: Reader,
-    as_of_s: Annotated[float | None, Query(ge=0, le=1e11, description="As it was then, Unix seconds.")] = None,
+    as_of_s: AsOf = None,
 ) -> Any:
     """Show a version with its approvals and lineage."""
     return actors.registry.view(model_key, version, as_of_s=as_of_s)

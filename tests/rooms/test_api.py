@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
 import uvicorn
 
@@ -501,6 +502,20 @@ def test_registry_shows_searches_and_says_what_is_missing(world: World) -> None:
     problem(world.raw("GET", "/registry?min_metric=auroc"), 422, "incompatible")
 
 
+def test_registry_is_searched_by_bound_traffic_and_moment_and_in_any_order(world: World) -> None:
+    client = world.client()
+    world.registered("1.0.0")
+    world.registered("1.1.0")
+    newest_first = client.search(sort="-created", calibration="none", serving=False, limit=1)
+    assert [view.bundle.version for view in newest_first] == ["1.1.0"]
+    rest = client.search(sort="-created", after=f"{KEY}@1.1.0")
+    assert [(view.bundle.version, view.registered_by) for view in rest] == [("1.0.0", "tom")]
+    assert client.search(bounds=["ece<=0.5"]) == client.search(serving=True) == client.search(as_of_s=0.0) == []
+    assert len(client.search(bounds=["cost_units<=0"], approved=False)) == 2
+    for query in ("bound=auroc", "sort=nothing", "limit=501", f"sort=auroc&after={KEY}@7.0.0"):
+        problem(world.raw("GET", f"/registry?{query}"), 422, "incompatible")
+
+
 def test_deploying_without_approval_is_a_conflict_with_the_reasons(world: World) -> None:
     world.registered("1.0.0")
     with pytest.raises(Conflict) as caught:
@@ -556,3 +571,16 @@ def test_slos_and_silences_are_set_listed_and_ended_over_http(world: World) -> N
         client.end_silence(silence.silence_id, reason="again")
     assert client.silences(active=True) == []
     assert client.alert_groups() == []
+
+
+def test_labels_come_as_items_as_a_table_and_as_a_file(world: World, tmp_path: Path) -> None:
+    client = world.client()
+    by_key = {"model_key": KEY, "key": "ann", "at_s": 5.0, "label": 1}
+    assert client.feedback([by_key]).unknown == 1
+    assert client.feedback_table(pa.table({"request_id": ["a", "b"], "label": [1, 0]})).unknown == 2
+    (tmp_path / "labels.csv").write_text("request_id,label\nc,1\n")
+    assert client.feedback_file(str(tmp_path / "labels.csv")).unknown == 1
+    with pytest.raises(NotFound):
+        client.feedback_file(str(tmp_path / "none.csv"))
+    for half in ({"key": "ann", "label": 1}, by_key | {"request_id": "r"}, {"label": 1}):
+        problem(world.raw("POST", "/feedback", json={"items": [half]}), 422, "incompatible")
