@@ -20,6 +20,7 @@ from contracts.replays import RecentRows
 from contracts.rollouts import Deployment, RolloutTelemetry
 from contracts.slos import AlertGroup, Silence, SilenceRequest, Slo, SloView
 from contracts.specs import Json
+from mldl_ray.blobs.tables import read_table
 from mldl_ray.deployment.evidence import rate_bounds
 from mldl_ray.monitoring import exposition, live, slo
 from mldl_ray.monitoring.alerts import Alerts
@@ -28,6 +29,7 @@ from mldl_ray.monitoring.batch import Batch
 from mldl_ray.monitoring.counts import Counts, Place
 from mldl_ray.monitoring.history import History
 from mldl_ray.monitoring.kpis import Kpis
+from mldl_ray.monitoring.labels import label_items
 from mldl_ray.monitoring.recent import Recents, recent_rows
 from mldl_ray.monitoring.selections import MOST_GROUPS
 from mldl_ray.monitoring.slo import Want
@@ -115,6 +117,7 @@ class Monitor:
 
         Args:
             items: ``{request_id, label}`` each; the id is that of the answer, with ``#<row>`` when it had several rows.
+                Or ``{model_key, key, at_s, label}``: for the latest answer to that sticky key until then.
 
         Returns:
             ``accepted``: labels that met an answer, the first time; ``unknown``: labels of no answer known. Those are
@@ -127,6 +130,16 @@ class Monitor:
         with self._lock:
             accepted, unknown = self._counts.label(labels)
         return {"accepted": accepted, "unknown": unknown}
+
+    def feedback_file(self, uri: str, *, model_key: str | None = None) -> dict[str, int]:
+        """Count the labels of a Parquet or CSV file: all of it is checked before any is counted.
+
+        Raises:
+            NotFound: There is no such file.
+            Incompatible: It is neither, a column is missing, or a value does not fit.
+            TooLarge: It has too many rows.
+        """
+        return self.feedback(label_items(read_table(uri), model_key=model_key))
 
     # Figures out
 

@@ -267,7 +267,9 @@ class FeedbackRequest(Words):
 class FeedbackFile(Words):
     """Labels in a file that the service can read."""
 
-    uri: str = Field(min_length=1, max_length=2000, description="Parquet or CSV: request_id, label; or key, at_s, label.")
+    uri: str = Field(
+        min_length=1, max_length=2000, description="Parquet or CSV: request_id, label; or key, at_s, label."
+    )
     model_key: ModelKey | None = Field(default=None, description="For key and at_s, without a column model_key.")
 
 

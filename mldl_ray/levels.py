@@ -1,16 +1,40 @@
-"""The client's verbs of service levels: objectives, silences, alerts put together."""
+"""The client's verbs of labels and service levels: feedback, objectives, silences, alerts put together."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
+from contracts.http import FeedbackAnswer
 from contracts.slos import AlertGroup, Silence, SilenceRequest, Slo, SloRequest, SloView
+from mldl_ray.monitoring.labels import label_items
 from mldl_ray.wire import Caller, in_path, parsed, read
+
+PIECE = 10_000
+"""Labels of one request."""
 
 
 class Levels(Caller):
     """Read and change what must be kept, and who is told."""
+
+    def feedback(self, items: Sequence[Mapping[str, Any]]) -> FeedbackAnswer:
+        """Tell what turned out to be true: ``{request_id, label}`` or ``{model_key, key, at_s, label}`` each."""
+        return self._post(FeedbackAnswer, "/feedback", {"items": [dict(item) for item in items]})
+
+    def feedback_table(self, table: pa.Table, *, model_key: str | None = None) -> FeedbackAnswer:
+        """Send a table's labels: columns ``request_id, label``, or ``key, at_s, label`` of one model."""
+        items, answers = label_items(table, model_key=model_key), []
+        for start in range(0, len(items), PIECE):
+            answers.append(self.feedback(items[start : start + PIECE]))
+        return FeedbackAnswer(
+            accepted=sum(one.accepted for one in answers), unknown=sum(one.unknown for one in answers)
+        )
+
+    def feedback_file(self, uri: str, *, model_key: str | None = None) -> FeedbackAnswer:
+        """Have the service read such a table from a Parquet or CSV file that it can reach."""
+        return self._post(FeedbackAnswer, "/feedback/file", {"uri": uri, "model_key": model_key})
 
     def slos(self, *, model_key: str | None = None) -> list[SloView]:
         """List objectives: what is left of each error budget, and how fast it goes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from contracts.access import Role
@@ -11,7 +11,6 @@ from contracts.http import (
     AuditEntry,
     DatasetRequest,
     FamilyView,
-    FeedbackAnswer,
     KeyMade,
     KeyView,
     WebhookRequest,
@@ -47,10 +46,6 @@ class Operations(Levels):
     def metrics(self) -> str:
         """Give the live figures in Prometheus' text format."""
         return self._transport.call("GET", "/metrics").text
-
-    def feedback(self, items: Sequence[Mapping[str, Any]]) -> FeedbackAnswer:
-        """Tell what turned out to be true: ``{request_id, label}`` each."""
-        return self._post(FeedbackAnswer, "/feedback", {"items": [dict(item) for item in items]})
 
     def alerts(self, *, status: str | None = None, model_key: str | None = None, limit: int = 100) -> list[Alert]:
         """List alerts, newest first."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from contracts.errors import Incompatible, TooLarge
-from mldl_ray.monitoring.outcomes import Outcomes
+from mldl_ray.monitoring.outcomes import Outcomes, is_number
 from mldl_ray.monitoring.pairs import PairCounts, Side
 from mldl_ray.monitoring.rollouts import ArmCounts
 
@@ -21,7 +21,17 @@ MOST_ANSWERS = 50_000
 MOST_WAITING = 10_000
 MOST_ITEMS = 100_000
 MOST_PER_ID = 8  # stable's answer and its shadow's; more only when a caller repeats an id
+LONGEST_WAIT_S = 30 * 86_400.0
+"""A label by key and time judges no answer older than this before its time."""
 _NONE: Any = object()
+
+
+class Where(NamedTuple):
+    """Which answer a label is for, without its id: the latest one that a model gave to a key until a time."""
+
+    model_key: str
+    key: str
+    at_s: float
 
 
 class Beside(NamedTuple):
@@ -53,6 +63,7 @@ class _Entry:
     answers: list[Answer] = field(default_factory=list)
     label: Any = _NONE
     paired: tuple[Answer, Answer] | None = None
+    place: int | None = None
 
     def pair(self) -> bool:
         """Put stable's answer and the shadow's together, once both are there; say whether that was now."""
@@ -82,14 +93,17 @@ class Answers:
         self._most, self._most_waiting = most, most_waiting
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._waiting: OrderedDict[str, Any] = OrderedDict()
+        self._by_key: dict[int, list[tuple[float, str]]] = {}
 
-    def remember(self, request_id: str, answer: Answer) -> None:
+    def remember(self, request_id: str, answer: Answer, model_key: str = "", at_s: float = 0.0) -> None:
         """Keep an answer; where its label is known already, count that."""
         entry = self._entries.get(request_id)
         if entry is None:
             entry = self._entries[request_id] = _Entry(label=self._waiting.pop(request_id, _NONE))
+            entry.place = hash((model_key, answer.key))
+            self._by_key.setdefault(entry.place, []).append((at_s, request_id))
             if len(self._entries) > self._most:
-                self._entries.popitem(last=False)
+                self._forget(*self._entries.popitem(last=False))
         if len(entry.answers) >= MOST_PER_ID:
             return
         entry.answers.append(answer)
@@ -115,6 +129,18 @@ class Answers:
         entry.judge_pair()
         return True
 
+    def find(self, where: Where) -> str | None:
+        """Give the request id of the latest answer to a key until a time; None when none is known."""
+        given = self._by_key.get(hash((where.model_key, hash(where.key))), [])
+        first_s = where.at_s - LONGEST_WAIT_S
+        return max(((at_s, name) for at_s, name in given if first_s <= at_s <= where.at_s), default=(0.0, None))[1]
+
+    def _forget(self, request_id: str, entry: _Entry) -> None:
+        if entry.place is not None:
+            left = [one for one in self._by_key.pop(entry.place, ()) if one[1] != request_id]
+            if left:
+                self._by_key[entry.place] = left
+
     def __len__(self) -> int:
         return len(self._entries)
 
@@ -123,11 +149,12 @@ def _side(answer: Answer) -> Side:
     return Side(answer.value, answer.score)
 
 
-def checked_labels(items: Any) -> list[tuple[str, Any]]:
+def checked_labels(items: Any) -> list[tuple[str | Where, Any]]:
     """Check feedback before any of it is counted.
 
     Raises:
-        Incompatible: An item is not ``{request_id, label}``, or its label is no string, finite number or boolean.
+        Incompatible: An item is not ``{request_id, label}`` or ``{model_key, key, at_s, label}``, or its label is no
+            string, finite number or boolean.
         TooLarge: More than ``MOST_ITEMS`` items.
 
     >>> checked_labels([{"request_id": "r1#0", "label": 1}])
@@ -140,14 +167,31 @@ def checked_labels(items: Any) -> list[tuple[str, Any]]:
     return [_checked(place, item) for place, item in enumerate(items)]
 
 
-def _checked(place: int, item: Any) -> tuple[str, Any]:
-    if not isinstance(item, dict) or not isinstance(item.get("request_id"), str) or "label" not in item:
-        raise Incompatible(f"feedback item {place} must be {{request_id, label}}, got {str(item)[:100]}")
+def _checked(place: int, item: Any) -> tuple[str | Where, Any]:
+    if not isinstance(item, dict) or "label" not in item or (where := _where(item)) is None:
+        raise Incompatible(
+            f"feedback item {place} must be {{request_id, label}} or {{model_key, key, at_s, label}}, "
+            f"got {str(item)[:100]}"
+        )
     label = item["label"]
-    finite = not isinstance(label, float) or abs(label) < float("inf")  # false for NaN too
-    if not isinstance(label, str | int | float) or not finite or len(item["request_id"]) > 300:
+    if not isinstance(label, str | int | float) or not _finite(label):
         raise Incompatible(
             f"the label of feedback item {place} must be a string, a finite number or a boolean, got {str(label)[:99]}",
-            {"request_id": item["request_id"][:300]},
+            {"item": place},
         )
-    return item["request_id"], label
+    return where, label
+
+
+def _where(item: dict[str, Any]) -> str | Where | None:
+    request_id = item.get("request_id")
+    if isinstance(request_id, str):
+        return request_id if len(request_id) <= 300 else None
+    model_key, key = item.get("model_key"), item.get("key")
+    at_s: Any = item.get("at_s")
+    if not isinstance(model_key, str) or not isinstance(key, str) or not is_number(at_s) or not _finite(at_s):
+        return None
+    return Where(model_key, key, float(at_s))
+
+
+def _finite(value: Any) -> bool:
+    return not isinstance(value, float) or abs(value) < float("inf")  # false for NaN too

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from contracts.rollouts import ArmTelemetry, Deployment
-from mldl_ray.monitoring.answers import Answer, Answers, Beside
+from mldl_ray.monitoring.answers import Answer, Answers, Beside, Where
 from mldl_ray.monitoring.batch import Batch
 from mldl_ray.monitoring.outcomes import Outcomes
 from mldl_ray.monitoring.rollouts import ArmCounts, Rollouts
@@ -55,12 +55,16 @@ class Counts:
             pairs = self.rollouts.paired(batch, profile.task) if role == "shadow" and len(rows) else None
             self._remember(batch, rows, window.outcomes, arms, Beside(role, pairs))
 
-    def label(self, labels: list[tuple[str, Any]]) -> tuple[int, int]:
+    def label(self, labels: list[tuple[str | Where, Any]]) -> tuple[int, int]:
         """Count checked labels; say how many met an answer for the first time, and how many met none (yet)."""
-        met = [self.answers.label(request_id, label) for request_id, label in labels]
+        met = [self._label(which, label) for which, label in labels]
         unknown = sum(one is None for one in met)
         self.labels_unknown += unknown
         return sum(one is True for one in met), unknown
+
+    def _label(self, which: str | Where, label: Any) -> bool | None:
+        request_id = which if isinstance(which, str) else self.answers.find(which)
+        return None if request_id is None else self.answers.label(request_id, label)
 
     def before(self, deployment: Deployment) -> tuple[ArmTelemetry, ...]:
         """Give what a rollout's stable version did in all, for a bake window that has no epochs of both arms."""
@@ -87,11 +91,11 @@ class Counts:
         self, batch: Batch, rows: Any, outcomes: Outcomes, arms: tuple[ArmCounts, ...], beside: Beside
     ) -> None:
         ids, keys, scores = batch.texts("request_id"), batch.texts("key"), batch.scores()
-        statuses = batch.numbers("status")
+        statuses, times = batch.numbers("status"), batch.numbers("at_s").tolist()
         for row in rows.tolist():
             if statuses[row] < 400:
                 answer = Answer(_scalar(batch.predictions[row]), scores[row], outcomes, arms, hash(keys[row]), beside)
-                self.answers.remember(ids[row], answer)
+                self.answers.remember(ids[row], answer, batch.facts.model_key, times[row])
 
     def _window(self, place: Place, now_s: float) -> Window:
         window = self.windows.get(place)

@@ -1,4 +1,4 @@
-"""Service level objectives, silences, and alerts put together."""
+"""Labels in bulk, service level objectives, silences, and alerts put together."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from contracts.slos import SloView
+from mldl_ray.blobs.tables import read_table
 from mldl_ray.terminal.governing import seconds
 from mldl_ray.terminal.verb import Terminal, Why, group, remote, table
 
@@ -16,6 +17,7 @@ Model = Annotated[str | None, typer.Option("--model", help="Only of this model_k
 
 def add(app: typer.Typer) -> None:
     """Add the commands."""
+    remote(app, "feedback")(feedback)
     slo = group("Service level objectives and what is left of their error budgets.")
     remote(slo, "list")(list_slos)
     remote(slo, "set")(set_slo)
@@ -29,6 +31,20 @@ def add_to_alerts(alerts: typer.Typer) -> None:
     remote(alerts, "silence")(silence)
     remote(alerts, "silences")(list_silences)
     remote(alerts, "unsilence")(end_silence)
+
+
+def feedback(
+    terminal: Terminal,
+    file: Annotated[str, typer.Argument(help="Parquet or CSV: request_id, label; or key, at_s, label.")],
+    model_key: Annotated[str | None, typer.Option("--model", help="Whose, for labels by key and time.")] = None,
+    there: Annotated[bool, typer.Option("--there", help="The service reads the file; it is not sent.")] = False,
+) -> None:
+    """Tell what turned out to be true for predictions, in bulk."""
+    if there:
+        found = terminal.client.feedback_file(file, model_key=model_key)
+    else:
+        found = terminal.client.feedback_table(read_table(file), model_key=model_key)
+    terminal.show(found, f"{found.accepted} labels met their prediction, {found.unknown} met none")
 
 
 def list_slos(terminal: Terminal, model_key: Model = None) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse
 
-from contracts.http import FeedbackAnswer, FeedbackRequest, Why
+from contracts.http import FeedbackAnswer, FeedbackFile, FeedbackRequest, Why
 from contracts.records import Alert
 from contracts.slos import AlertGroup, Silence, SilenceRequest, Slo, SloRequest, SloView
 from contracts.specs import Json
@@ -21,8 +21,14 @@ PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 @router.post("/feedback", response_model=FeedbackAnswer)
 def feedback(body: FeedbackRequest, actors: ActorsOf, _: Predictor) -> Any:
-    """Tell what turned out to be true for predictions, by their request_id."""
-    return actors.monitor.feedback([item.model_dump() for item in body.items])
+    """Tell what turned out to be true for predictions, by their request_id, or by key and time."""
+    return actors.monitor.feedback([item.model_dump(exclude_none=True) for item in body.items])
+
+
+@router.post("/feedback/file", response_model=FeedbackAnswer)
+def feedback_file(body: FeedbackFile, actors: ActorsOf, _: Deployer) -> Any:
+    """Tell the same in bulk: a Parquet or CSV file that the service can read."""
+    return actors.monitor.feedback_file(body.uri, model_key=body.model_key)
 
 
 @router.get("/metrics/live", response_model=Json)

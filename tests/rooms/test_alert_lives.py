@@ -91,7 +91,7 @@ def test_a_cause_that_comes_back_after_it_ended_by_itself_must_be_calm_for_longe
 def test_a_cause_that_is_not_calm_begins_its_wait_again(scene: Scene) -> None:
     alert, recovery = opened(scene), Recovery()
     for at_s, calm in ((0.0, True), (50.0, False), (100.0, True), (155.0, True)):
-        assert recovery.over([alert], lambda _, calm=calm: calm, at_s) == []
+        assert recovery.over([alert], (lambda _: True) if calm else (lambda _: False), at_s) == []
     assert recovery.over([alert], lambda _: True, 160.0) == [alert]
 
 
