@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from contracts.ports import Blobs, Clock, Journal, Once
+from contracts.errors import Conflict
+from contracts.ports import Blobs, Clock, Journal, Once, Write
 from contracts.records import RestorePlan, Snapshot
+from mldl_ray.journal.documents import load
 from mldl_ray.settings import Defaults
-from mldl_ray.snapshots import capture, plan, restore, snapshots
+from mldl_ray.snapshots import RESTORABLE, capture, plan, restore, snapshots
+from mldl_ray.snapshots.retention import due, surplus
+
+AUTHOR = "snapshots"
+"""Who takes and removes what nobody asked for."""
 
 
 class SnapshotStore:
@@ -15,6 +21,7 @@ class SnapshotStore:
         self._journal, self._blobs, self._clock = journal, blobs, clock
         # Addresses of other kernels may carry a password; a record must not.
         self._settings = (defaults or Defaults()).model_dump(mode="json", exclude={"bridges"})
+        self._timetable = (defaults or Defaults()).snapshots
 
     def export(self, *, reason: str, by: str, once: Once | None = None) -> Snapshot:
         """Take a snapshot of now."""
@@ -32,3 +39,28 @@ class SnapshotStore:
     def snapshots(self) -> list[Snapshot]:
         """List the snapshots, newest first."""
         return snapshots(self._journal)
+
+    def tick(self) -> None:
+        """Take a snapshot when one is due and anything changed since the last; remove those that need not be kept."""
+        found, now_s = snapshots(self._journal), self._clock.now_s()
+        every_s = self._timetable.every_s
+        if due(found, now_s, every_s) and self._changed_since(found):
+            reason = f"every {every_s:g} s"
+            made = capture(
+                self._journal, self._clock, reason=reason, by=AUTHOR, kind="scheduled", settings=self._settings
+            )
+            found = [made, *found]
+        for gone in surplus(found, now_s, keep=self._timetable.keep, keep_s=self._timetable.keep_s):
+            self._remove(gone)
+
+    def _changed_since(self, found: list[Snapshot]) -> bool:
+        last = max((snapshot.position for snapshot in found), default=0)
+        return bool(self._journal.changes(tuple(RESTORABLE), after=last, limit=1))
+
+    def _remove(self, gone: Snapshot) -> None:
+        _, version = load(self._journal, "snapshot", gone.snapshot_id, Snapshot)
+        write = Write(kind="snapshot", key=gone.snapshot_id, expected_version=version, body=None)
+        try:
+            self._journal.append([write], actor=AUTHOR, reason="kept long enough: mldl.snapshots.keep, keep_s")
+        except Conflict:
+            return  # somebody wrote it meanwhile; the next tick looks again

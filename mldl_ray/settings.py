@@ -84,6 +84,12 @@ class MonitoringDefaults(Words):
     false_alarms_per_month: float = Field(default=1.0, gt=0, description="Per monitor.")
     flush_s: float = Field(default=0.25, gt=0, description="Between two telemetry batches of a replica.")
     buffer_rows: int = Field(default=20_000, ge=100, description="Telemetry rows a replica holds before it drops.")
+    history_flush_s: float = Field(default=10.0, gt=0, description="Rows that a killed monitor loses at most.")
+    history_keep_s: float | None = Field(default=7_776_000.0, gt=0, description="Older telemetry files are deleted.")
+    history_max_bytes: int | None = Field(default=10 * 2**30, gt=0, description="The oldest files go first.")
+    masked: tuple[str, ...] = Field(default=(), description="Input columns of which only a keyed hash leaves a replica.")
+    dropped: tuple[str, ...] = Field(default=(), description="Input columns that never leave a replica.")
+    mask_key: str = Field(default="", max_length=64, description="Secret of the hashes; short values are guessable without.")
 
 
 class BridgeUrls(Words):
@@ -96,6 +102,14 @@ class BridgeUrls(Words):
     )
 
 
+class SnapshotDefaults(Words):
+    """When snapshots are taken by themselves, and how long those are kept; what a person took is always kept."""
+
+    every_s: float | None = Field(default=None, gt=0, description="Seconds between scheduled ones; none: off.")
+    keep: int = Field(default=100, ge=1, description="Most scheduled ones, and most taken before a rollback.")
+    keep_s: float | None = Field(default=None, gt=0, description="Their greatest age in seconds; none: any.")
+
+
 class Defaults(Words):
     """The ``mldl`` key of the configuration file."""
 
@@ -105,6 +119,7 @@ class Defaults(Words):
     fairness: FairnessDefaults = FairnessDefaults()
     deployment: DeploymentDefaults = DeploymentDefaults()
     monitoring: MonitoringDefaults = MonitoringDefaults()
+    snapshots: SnapshotDefaults = SnapshotDefaults()
     bridges: BridgeUrls = BridgeUrls()
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from contracts.errors import Broken, NotFound
 from contracts.ports import Blobs, Journal
 from contracts.records import Snapshot
+from contracts.specs import Json
 from mldl_ray.snapshots.kinds import FIRST_KINDS
 from mldl_ray.snapshots.state import Content, digest_of, files_of, state_at
 
@@ -54,8 +55,8 @@ def check_targets(journal: Journal, blobs: Blobs, now: Content, then: Content, p
     checked: set[str] = set()
     missing: set[str] = set()
     for key in sorted(serving | returning):
-        document = journal.read("model_version", key, as_of=position)
-        for digest in files_of(document.body, blobs) if document is not None and document.body else ():
+        body = then["model_version"].get(key) or _body(journal, key, position)
+        for digest in files_of(body, blobs) if body else ():
             checked.add(digest)
             if not blobs.has(digest) or (key in serving and not _whole(blobs, digest)):
                 missing.add(digest)
@@ -63,6 +64,11 @@ def check_targets(journal: Journal, blobs: Blobs, now: Content, then: Content, p
     stable = (f"{key}@{goal['stable']}" for key, goal in goals.items() if goal["stable"])
     unapproved = frozenset(name for name in stable if not _approved(journal, name, position))
     return Proof(len(checked), tuple(sorted(missing)), tuple(lost), unapproved)
+
+
+def _body(journal: Journal, key: str, position: int) -> Json | None:
+    document = journal.read("model_version", key, as_of=position)
+    return document.body if document is not None else None
 
 
 def _approved(journal: Journal, name: str, position: int) -> bool:

@@ -194,8 +194,8 @@ def export(terminal: Terminal, reason: Why) -> None:
 def list_snapshots(terminal: Terminal) -> None:
     """List snapshots."""
     found = terminal.client.snapshots()
-    rows = [(s.snapshot_id, s.position, s.created_by, s.reason) for s in found]
-    terminal.show(found, table("snapshot position by reason", rows))
+    rows = [(s.snapshot_id, s.kind, s.position, s.created_by, s.reason) for s in found]
+    terminal.show(found, table("snapshot kind position by reason", rows))
 
 
 def plan(terminal: Terminal, snapshot_id: str) -> None:
