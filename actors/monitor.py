@@ -70,7 +70,12 @@ class Monitor:
             false_alarms_per_month=defaults.false_alarms_per_month,
         )
         self._alerts, self._kpis = Alerts(journal, clock), Kpis(journal, clock)
-        self._history = History(settings.home / "history")
+        self._history = History(
+            settings.home / "history",
+            flush_s=defaults.history_flush_s,
+            keep_s=defaults.history_keep_s,
+            max_bytes=defaults.history_max_bytes,
+        )
         self._levels = ServiceLevels(
             settings.home / "slos.json",
             journal,

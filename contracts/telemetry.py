@@ -12,6 +12,8 @@ from __future__ import annotations
 from typing import Final
 
 FEATURE: Final = "f."
+MASKED: Final = "m."
+"""Prefix of a column that holds keyed hashes of a feature's values instead of them; no drift test reads it."""
 FIELDS: Final = (
     "request_id",  # string; "<id>" of the request, with "#<row>" when it had several rows
     "key",  # string; the sticky key, the unit of analysis

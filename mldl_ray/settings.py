@@ -87,9 +87,13 @@ class MonitoringDefaults(Words):
     history_flush_s: float = Field(default=10.0, gt=0, description="Rows that a killed monitor loses at most.")
     history_keep_s: float | None = Field(default=7_776_000.0, gt=0, description="Older telemetry files are deleted.")
     history_max_bytes: int | None = Field(default=10 * 2**30, gt=0, description="The oldest files go first.")
-    masked: tuple[str, ...] = Field(default=(), description="Input columns of which only a keyed hash leaves a replica.")
+    masked: tuple[str, ...] = Field(
+        default=(), description="Input columns of which only a keyed hash leaves a replica."
+    )
     dropped: tuple[str, ...] = Field(default=(), description="Input columns that never leave a replica.")
-    mask_key: str = Field(default="", max_length=64, description="Secret of the hashes; short values are guessable without.")
+    mask_key: str = Field(
+        default="", max_length=64, description="Secret of the hashes; short values are guessable without."
+    )
 
 
 class BridgeUrls(Words):

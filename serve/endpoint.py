@@ -14,7 +14,7 @@ from contracts.errors import Broken, Unavailable
 from mldl_ray.blobs import open_blobs
 from mldl_ray.settings import Settings
 from serve.predict import Predictor
-from serve.recorder import Recorder
+from serve.recorder import Privacy, Recorder
 from serve.shortcut import open_shortcut
 from serve.slots import ModelSlots
 from serve.traffic import Traffic
@@ -30,7 +30,13 @@ class Endpoint:
         self._slots = ModelSlots(open_blobs(settings.artifact_uri), Path(settings.home) / "cache")
         defaults = settings.mldl.monitoring
         self._monitor: Any = None
-        self._recorder = Recorder(model_key, self._send, flush_s=defaults.flush_s, most_rows=defaults.buffer_rows)
+        self._recorder = Recorder(
+            model_key,
+            self._send,
+            flush_s=defaults.flush_s,
+            most_rows=defaults.buffer_rows,
+            privacy=Privacy.of(defaults),
+        )
         self._traffic = Traffic(model_key, replica_id, self._slots, self._recorder, folder / "routes.json")
         self._predictor = Predictor(model_key, self._traffic, self._recorder)
         self._tasks: list[asyncio.Task[None]] = []

@@ -11,7 +11,7 @@ from contracts.routing import PoolReport, RouteTable
 from mldl_ray.settings import Settings
 from serve.bodies import Bodies
 from serve.predict import Predictor
-from serve.recorder import Recorder, Send
+from serve.recorder import Privacy, Recorder, Send
 from serve.slots import ModelSlots
 from serve.traffic import Traffic
 
@@ -30,7 +30,9 @@ class Pooled:
         self.model_key = model_key
         defaults = settings.mldl.monitoring
         rows = max(100, defaults.buffer_rows // TELEMETRY_PART)
-        self.recorder = Recorder(model_key, send, flush_s=defaults.flush_s, most_rows=rows)
+        self.recorder = Recorder(
+            model_key, send, flush_s=defaults.flush_s, most_rows=rows, privacy=Privacy.of(defaults)
+        )
         self._disk = settings.home / "endpoints" / model_key / "routes.json"
         self._slots = ModelSlots(blobs, settings.home / "cache")
         self._traffic = Traffic(model_key, replica_id, self._slots, self.recorder, self._disk)

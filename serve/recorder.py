@@ -7,6 +7,7 @@ is ``contracts.telemetry``). While the monitor is away rows wait; when there are
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import logging
 from collections import defaultdict
@@ -18,10 +19,11 @@ import orjson
 import pyarrow as pa
 
 from contracts.errors import Refused, Unavailable
-from contracts.telemetry import FEATURE
+from contracts.telemetry import FEATURE, MASKED
 from mldl_ray.adapters.schema import Column, InputSchema
 from mldl_ray.adapters.table import LARGEST
 from mldl_ray.serving_form.record import seconds
+from mldl_ray.settings import MonitoringDefaults
 
 log = logging.getLogger(__name__)
 Send = Callable[[bytes], Awaitable[None]]
@@ -51,11 +53,33 @@ class Group(NamedTuple):
     deployment_id: str
 
 
+class Privacy(NamedTuple):
+    """Which input columns leave a replica only as hashes, and which not at all."""
+
+    masked: frozenset[str] = frozenset()
+    dropped: frozenset[str] = frozenset()
+    key: bytes = b""
+
+    @classmethod
+    def of(cls, defaults: MonitoringDefaults) -> Privacy:
+        """Read the settings; a column that is in both is dropped."""
+        return cls(frozenset(defaults.masked), frozenset(defaults.dropped), defaults.mask_key.encode()[:64])
+
+    def mask(self, value: Any) -> str | None:
+        """Hash a value: the same value the same hash, under one key; None stays None."""
+        if value is None:
+            return None
+        return hashlib.blake2b(str(value).encode("utf-8", "surrogatepass"), key=self.key, digest_size=16).hexdigest()
+
+
+OPEN = Privacy()
+
+
 class Recorder:
     """A bounded buffer and its flush. One event loop uses it."""
 
-    def __init__(self, model_key: str, send: Send, *, flush_s: float, most_rows: int) -> None:
-        self._model_key, self._send = model_key, send
+    def __init__(self, model_key: str, send: Send, *, flush_s: float, most_rows: int, privacy: Privacy = OPEN) -> None:
+        self._model_key, self._send, self._privacy = model_key, send, privacy
         self._flush_s, self._most_rows = flush_s, most_rows
         self._rows: dict[Group, list[Seen]] = defaultdict(list)
         self._schemas: dict[str, InputSchema] = {}
@@ -107,7 +131,7 @@ class Recorder:
             while rows := self._rows.get(group):
                 batch, lost = rows[:LARGEST_BATCH_ROWS], self._lost
                 schema = self._schemas.get(group.version)
-                body = await asyncio.to_thread(batch_bytes, self._model_key, group, batch, schema, lost)
+                body = await asyncio.to_thread(batch_bytes, self._model_key, group, batch, schema, lost, self._privacy)
                 try:
                     await self._send(body)
                 except Refused as error:
@@ -119,8 +143,15 @@ class Recorder:
             self._rows.pop(group, None)
 
 
-def batch_bytes(model_key: str, group: Group, rows: Sequence[Seen], schema: InputSchema | None, lost: int) -> bytes:
-    """Write one table as an Arrow IPC stream."""
+def batch_bytes(
+    model_key: str,
+    group: Group,
+    rows: Sequence[Seen],
+    schema: InputSchema | None,
+    lost: int,
+    privacy: Privacy = OPEN,
+) -> bytes:
+    """Write one table as an Arrow IPC stream; of private columns what may leave."""
     predictions = [None if seen.status != 200 else orjson.dumps(seen.prediction).decode() for seen in rows]
     columns: dict[str, pa.Array] = {
         "request_id": pa.array([seen.request_id for seen in rows], pa.string()),
@@ -136,7 +167,11 @@ def batch_bytes(model_key: str, group: Group, rows: Sequence[Seen], schema: Inpu
         absent = [None] * len(schema.columns)
         values = zip(*(absent if seen.row is None else seen.row for seen in rows), strict=True)
         for column, those in zip(schema.columns, values, strict=True):
-            if column.kind != "sequence":
+            if column.kind == "sequence" or column.name in privacy.dropped:
+                continue
+            if column.name in privacy.masked:
+                columns[f"{MASKED}{column.name}"] = pa.array([privacy.mask(value) for value in those], pa.string())
+            else:
                 columns[f"{FEATURE}{column.name}"] = _feature(column, those)
     facts = group._asdict() | {"model_key": model_key, "lost": lost}
     facts.pop("role")

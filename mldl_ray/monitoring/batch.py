@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 
 from contracts.errors import Incompatible, TooLarge
 from contracts.specs import ModelKey, Name, Words
-from contracts.telemetry import FACTS, FEATURE
+from contracts.telemetry import FACTS, FEATURE, MASKED
 
 MOST_BYTES = 64 * 2**20
 MOST_ROWS = 200_000
@@ -107,7 +107,7 @@ class Batch:
         for name, wanted in _TYPES.items():
             table = _typed(table, name, wanted)
         _check_values(table)
-        features = [name for name in table.column_names if name.startswith(FEATURE)]
+        features = [name for name in table.column_names if name.startswith((FEATURE, MASKED))]
         predictions = _predictions(table["prediction"].to_pylist())
         return cls(facts, table.select([*_TYPES, *features]).replace_schema_metadata(None), predictions)
 
