@@ -76,7 +76,7 @@ class Index:
         until, taken = journal.position(), 0
         while self.position < until and (page := journal.changes(KINDS, after=self.position, limit=PAGE)):
             for document in page:
-                self._take(document)
+                self.take(document)
             last = page[-1]
             self.last = {"position": last.position, "kind": last.kind, "key": last.key, "at_s": last.at_s}
             self.position, taken = last.position, taken + len(page)
@@ -173,7 +173,8 @@ class Index:
         """Mark the versions on which anybody had said a word."""
         return self.place("spoken") <= (NEVER - 1 if as_of is None else as_of)
 
-    def _take(self, document: Document) -> None:
+    def take(self, document: Document) -> None:
+        """Take in one version of one document; they come in the order of their positions."""
         body, position = document.body, document.position
         if document.kind == "model_version":
             self._version(document)
