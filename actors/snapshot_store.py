@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from contracts.errors import Conflict
+from collections.abc import Callable
+
+from contracts.errors import Conflict, Unavailable
 from contracts.ports import Blobs, Clock, Journal, Once, Write
 from contracts.records import RestorePlan, Snapshot
+from contracts.specs import Json
 from mldl_ray.journal.documents import load
 from mldl_ray.settings import Defaults
 from mldl_ray.snapshots import RESTORABLE, capture, plan, restore, snapshots
+from mldl_ray.snapshots.impact import affected, per_minute
 from mldl_ray.snapshots.retention import due, surplus
 
 AUTHOR = "snapshots"
@@ -15,9 +19,20 @@ AUTHOR = "snapshots"
 
 
 class SnapshotStore:
-    """Take snapshots and go back to them; the rules are in ``mldl_ray.snapshots``."""
+    """Take snapshots and go back to them; the rules are in ``mldl_ray.snapshots``.
 
-    def __init__(self, journal: Journal, blobs: Blobs, clock: Clock, defaults: Defaults | None = None) -> None:
+    ``live`` gives the monitor's figures for a plan; a rollback never waits for them.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        blobs: Blobs,
+        clock: Clock,
+        defaults: Defaults | None = None,
+        live: Callable[[], Json] | None = None,
+    ) -> None:
+        self._live = live
         self._journal, self._blobs, self._clock = journal, blobs, clock
         # Addresses of other kernels may carry a password; a record must not.
         self._settings = (defaults or Defaults()).model_dump(mode="json", exclude={"bridges"})
@@ -28,8 +43,15 @@ class SnapshotStore:
         return capture(self._journal, self._clock, reason=reason, by=by, settings=self._settings, once=once)
 
     def plan(self, snapshot_id: str) -> RestorePlan:
-        """Say what restoring a snapshot would change."""
-        return plan(self._journal, self._blobs, snapshot_id, settings=self._settings)
+        """Say what restoring a snapshot would change, and how many requests that touches."""
+        found = plan(self._journal, self._blobs, snapshot_id, settings=self._settings)
+        if self._live is None:
+            return found
+        try:
+            told = affected(found.impacts, per_minute(self._live()))
+        except Unavailable:
+            told = ("how many requests are affected is not known: the monitor does not answer",)
+        return found.model_copy(update={"notes": (*told, *found.notes)})
 
     def restore(self, snapshot_id: str, *, reason: str, by: str, once: Once | None = None) -> RestorePlan:
         """Go back to a snapshot, in one append."""

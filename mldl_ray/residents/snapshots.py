@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 
+from actors.directory import Remote
 from actors.journal import RemoteJournal
 from actors.snapshot_store import SnapshotStore
 from mldl_ray.blobs import open_blobs
@@ -15,13 +16,15 @@ from mldl_ray.settings import Settings
 
 log = logging.getLogger(__name__)
 TICK_S = 5.0
+MONITOR_TIMEOUT_S = 2.0
 
 
 class SnapshotsResident(Versioned, SnapshotStore):
     """Moments to go back to; taken by the timetable too."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(RemoteJournal(), open_blobs(settings.artifact_uri), SystemClock(), settings.mldl)
+        live = Remote("monitor", MONITOR_TIMEOUT_S).live
+        super().__init__(RemoteJournal(), open_blobs(settings.artifact_uri), SystemClock(), settings.mldl, live)
         threading.Thread(target=self._tick_for_ever, name="snapshots-tick", daemon=True).start()
 
     def _tick_for_ever(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from contracts.records import Impact
@@ -240,3 +240,21 @@ def _count(number: int, noun: str) -> str:
     ('1 version', '2 versions')
     """
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def per_minute(live: Json) -> dict[str, float]:
+    """Read from the live figures how many requests a minute each endpoint answers.
+
+    >>> per_minute({"endpoints": {"m": {"versions": {"1.0.0": {"qps": 1.5}, "1.1.0": {"qps": 0.5}}}}})
+    {'m': 120.0}
+    """
+    return {
+        key: 60.0 * sum(float(figures.get("qps") or 0.0) for figures in endpoint["versions"].values())
+        for key, endpoint in live.get("endpoints", {}).items()
+    }
+
+
+def affected(found: Sequence[Impact], rates: Mapping[str, float]) -> tuple[str, ...]:
+    """Say how many requests a minute would be answered by another version, or by none."""
+    told = [(i, rates[i.key]) for i in found if i.kind == "endpoint" and i.before != i.after and i.key in rates]
+    return tuple(f"{i.key} answers {rate:.0f} requests a minute now; all of them would be affected" for i, rate in told)

@@ -201,7 +201,8 @@ def list_snapshots(terminal: Terminal) -> None:
 def plan(terminal: Terminal, snapshot_id: str) -> None:
     """Show what going back to a snapshot would change."""
     found = terminal.client.snapshot_plan(snapshot_id)
-    terminal.show(found, _impacts(found.impacts, found.risk, found.risk_reasons, applied=False))
+    notes = "".join(f"\nnote: {note}" for note in found.notes)
+    terminal.show(found, _impacts(found.impacts, found.risk, found.risk_reasons, applied=False) + notes)
 
 
 def _watch(terminal: Terminal, deployment_id: str, until: Literal["started", "ended"]) -> None:

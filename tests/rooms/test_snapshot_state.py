@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.snapshot_store import SnapshotStore
+from contracts.errors import Unavailable
 from contracts.events import Fact
 from contracts.ports import Once, Write
 from mldl_ray.blobs import MemoryBlobs
@@ -137,3 +138,26 @@ def test_events_alone_change_nothing_that_a_plan_tells(journal: Counting) -> Non
     snapshot = store(journal).export(reason="now", by="ann")
     journal.append([], [Fact(type="MLDL_EVALUATED", subject="x")], actor="ann", reason="r")
     assert store(journal).plan(snapshot.snapshot_id).risk == "none"
+
+
+def served(stable: str) -> dict[str, object]:
+    return {"model_key": "m", "stable": stable, "previous": None, "epoch": 1, "salt": "s", "replicas": 1}
+
+
+def test_a_plan_tells_how_many_requests_a_minute_are_affected(journal: Counting) -> None:
+    put(journal, "endpoint", "m", served("1.0.0"))
+    live = {"endpoints": {"m": {"versions": {"2.0.0": {"qps": 2.0}}}, "other": {"versions": {"1.0.0": {"qps": 9.0}}}}}
+    watched = SnapshotStore(journal, MemoryBlobs(), SettableClock(), live=lambda: live)
+    snapshot = watched.export(reason="now", by="ann")
+    put(journal, "endpoint", "m", served("2.0.0") | {"epoch": 2})
+    notes = watched.plan(snapshot.snapshot_id).notes
+    assert notes == ("m answers 120 requests a minute now; all of them would be affected",)
+
+
+def test_a_plan_does_not_need_the_monitor(journal: Counting) -> None:
+    def down() -> dict[str, object]:
+        raise Unavailable("restarting")
+
+    watched = SnapshotStore(journal, MemoryBlobs(), SettableClock(), live=down)
+    snapshot = watched.export(reason="now", by="ann")
+    assert "the monitor does not answer" in watched.plan(snapshot.snapshot_id).notes[0]
