@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# mypy: disable-error-code="import-not-found"  # MLflow is in the other environment only
+# MLflow is in the other environment only.
+# mypy: disable-error-code="import-not-found"
 import mlflow
 from mlflow.entities.model_registry import ModelVersionTag
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlModelVersionTag, SqlRegisteredModel
