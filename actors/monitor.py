@@ -63,7 +63,7 @@ class Monitor:
         self._began_s = clock.now_s()
         self._counts = Counts()
         self._blobs, self._bundle, self._recents = blobs, Catalog(journal).bundle, Recents()
-        self._versions = Versions(self._bundle, blobs)
+        self._versions = Versions(self._bundle, blobs, private=(*defaults.masked, *defaults.dropped))
         self._watch = DriftWatch(
             self._versions.reference,
             window_rows=defaults.window_rows,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from contracts.errors import Broken
 from contracts.ports import Blobs
 from contracts.records import TrainedBundle
+from contracts.telemetry import FEATURE
 from mldl_ray.blobs.artifact import read_manifest
 from mldl_ray.monitoring.reference import Reference
 
@@ -40,10 +42,12 @@ class Versions:
     Args:
         bundle: Gives a registered version; raises NotFound.
         blobs: Where its artifact lies.
+        private: Input columns that do not come from replicas as they are; there is nothing to compare them with.
     """
 
-    def __init__(self, bundle: Callable[[str, str], TrainedBundle], blobs: Blobs) -> None:
+    def __init__(self, bundle: Callable[[str, str], TrainedBundle], blobs: Blobs, private: Iterable[str] = ()) -> None:
         self._bundle, self._blobs = bundle, blobs
+        self._private = frozenset(FEATURE + name for name in private)
         self._lock = threading.Lock()
         self._references: OrderedDict[Stream, Reference] = OrderedDict()
         self._profiles: OrderedDict[Stream, Profile] = OrderedDict()
@@ -59,7 +63,9 @@ class Versions:
         with self._lock:
             if stream in self._references:
                 return self._references[stream]
-        found = Reference.load(self._blobs, self._bundle(*stream))
+        whole = Reference.load(self._blobs, self._bundle(*stream))
+        columns = {name: column for name, column in whole.columns.items() if name not in self._private}
+        found = replace(whole, columns=columns)
         _keep(self._lock, self._references, stream, found)
         return found
 

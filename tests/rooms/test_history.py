@@ -128,7 +128,7 @@ def test_another_key_gives_other_hashes_and_a_column_in_both_is_dropped() -> Non
 
 
 def test_masked_columns_are_kept_in_the_history_and_raise_no_drift(tmp_path: Path) -> None:
-    scene = Scene(tmp_path)
+    scene = Scene(tmp_path, "mldl: {monitoring: {window_rows: 100, masked: [age]}}")
     masked = scene.batch(300)
     table = pa.ipc.open_stream(masked).read_all()
     table = table.rename_columns(["m.age" if name == "f.age" else name for name in table.column_names])
