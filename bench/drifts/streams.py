@@ -134,8 +134,8 @@ SHIFTS: dict[str, Shift] = {
     "harmless": _harmless,
 }
 """Everyone three years older; working hours 1.4 times as spread; 10% become divorced; 6% of the occupations lost; 3%
-from a country never seen; 1.75 times the odds of a high income; 10% of the labels turned; the hours of one group of ten in
-a hundred 20; a column that the model hardly uses 20% higher. Scores follow the rows."""
+from a country never seen; 1.75 times the odds of a high income; 10% of the labels turned; the hours of one group of
+ten in a hundred 20; a column that the model hardly uses 20% higher. Scores follow the rows."""
 
 
 def _set(table: pa.Table, name: str, values: Any) -> pa.Table:

@@ -39,7 +39,7 @@ MOST_ALPHA = 0.05
 SHORTEST_ROW_S = 1 / 100_000
 """A window is taken to cover at least this much per row: more rows a second than one monitor takes in."""
 LEAST_SHARE, LEAST_ROWS = 0.0025, 10
-"""A category with a smaller share, or fewer rows, of window and reference together is pooled with the other rare ones."""
+"""A category with a smaller share, or fewer rows, of window and reference together is pooled with others."""
 LEAST_VALUES = 20
 NAMED = 5
 _MISSING = "missing"

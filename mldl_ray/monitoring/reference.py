@@ -27,6 +27,7 @@ from mldl_ray.blobs.artifact import read_manifest
 FILE = "reference.parquet"
 SCORE = "score"
 MOST_ROWS = 20_000
+MOST_SAMPLED = 1_000
 Doubles = npt.NDArray[np.float64]
 
 
@@ -48,10 +49,11 @@ class Words:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """The held-out rows of a version."""
+    """The held-out rows of a version; ``sample``: some of them as they were, for tests of whole rows."""
 
     rows: int
     columns: dict[str, Numbers | Words]
+    sample: pa.Table
 
     @classmethod
     def of(cls, table: pa.Table) -> Reference:
@@ -64,7 +66,9 @@ class Reference:
         table = table.slice(0, MOST_ROWS)
         names = [name for name in table.column_names if name.startswith(FEATURE) or name == SCORE]
         columns = {name: _column(table[name]) for name in names}
-        return cls(table.num_rows, {name: column for name, column in columns.items() if column is not None})
+        kept = {name: column for name, column in columns.items() if column is not None}
+        sample = table.select(list(kept)).take(_spread(table.num_rows))
+        return cls(table.num_rows, kept, sample)
 
     @classmethod
     def load(cls, blobs: Blobs, bundle: TrainedBundle) -> Reference:
@@ -138,6 +142,11 @@ def _column(column: pa.ChunkedArray) -> Numbers | Words | None:
         return Numbers(np.sort(present), len(values) - len(present))
     counts = counted(column)
     return Words(counts, len(column) - counts.total())
+
+
+def _spread(rows: int) -> npt.NDArray[np.int64]:
+    """Give the places of at most ``MOST_SAMPLED`` rows, evenly spread, so that files in some order do no harm."""
+    return np.unique(np.linspace(0, max(0, rows - 1), min(rows, MOST_SAMPLED)).astype(np.int64))
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -12,7 +12,8 @@ from contracts.errors import Broken, NotFound, Unavailable
 from contracts.specs import Json
 from mldl_ray.monitoring.batch import Batch
 from mldl_ray.monitoring.collector import Collector, Full
-from mldl_ray.monitoring.drift import MONTH_S, Verdict, alpha_of, compare
+from mldl_ray.monitoring.drift import MONTH_S, MOST_ALPHA, Verdict, alpha_of, compare
+from mldl_ray.monitoring.joint import LEAST_ALPHA, Joint, compare_jointly
 from mldl_ray.monitoring.reference import SCORE, Reference
 from mldl_ray.monitoring.slo import Want
 from mldl_ray.monitoring.versions import Stream
@@ -35,6 +36,8 @@ class _State:
     drifted: int = 0
     last: Verdict | None = None
     why_not: str | None = None
+    saved: float = 0.0
+    jointly: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -75,12 +78,20 @@ class DriftWatch:
         except (NotFound, Broken, Unavailable) as error:
             state.why_not = error.message
             return None
-        verdict = compare(reference, due.full.table, self._alpha(due.full, now_s))
+        alpha = self._alpha(due.full, now_s) / 2  # half for the columns, half for the rows as a whole
+        verdict = compare(reference, due.full.table, alpha)
+        with state.lock:
+            state.saved, spent = _spent(state.saved + alpha)
+            state.jointly += spent > 0
+        joint = compare_jointly(reference, due.full.table, spent) if spent else None
+        moved = joint is not None and joint.p <= spent
         with state.lock:
             state.why_not, state.last = None, verdict
             state.windows += 1
-            state.drifted += verdict.drifted
-        return _want(due, verdict) if verdict.drifted else None
+            state.drifted += verdict.drifted or moved
+        if verdict.drifted:
+            return _want(due, verdict)
+        return _joint_want(due, reference, joint, spent) if joint is not None and moved else None
 
     def state(self, stream: Stream) -> Json:
         """Say how far the watch over a version is."""
@@ -92,6 +103,7 @@ class DriftWatch:
         return {
             "windows": state.windows,
             "windows_drifted": state.drifted,
+            "windows_tested_jointly": state.jointly,
             "rows_towards_next": state.collector.units,
             "window_rows": self._rows,
             "worst_column": worst.column if worst else None,
@@ -104,6 +116,37 @@ class DriftWatch:
         """Give the window its part of the budget; every version heard within the month has an equal part."""
         versions = sum(state.heard_s > now_s - MONTH_S for state in list(self._states.values()))
         return alpha_of(full.span_s, full.seen, false_alarms_per_month=self._budget, versions=versions)
+
+
+def _spent(saved: float) -> tuple[float, float]:
+    """Say what stays saved and what the joint test of this window may spend: all of it, once that is enough."""
+    return (0.0, min(saved, MOST_ALPHA / 2)) if saved >= LEAST_ALPHA else (saved, 0.0)
+
+
+def _joint_want(due: Due, reference: Reference, joint: Joint, alpha: float) -> Want:
+    model_key, version = due.stream
+    named = ", ".join(joint.columns)
+    what = f"; a classifier tells them apart by {named}" if named else ""
+    return Want(
+        f"drift:{model_key}:{version}",
+        "drift",
+        "warning",
+        model_key,
+        version,
+        f"the inputs of {model_key} {version} moved together although no column did alone{what} "
+        f"({joint.rows} rows against {reference.sample.num_rows} held-out ones)",
+        {
+            "test": "maximum_mean_discrepancy",
+            "statistic": joint.distance,
+            "p": joint.p,
+            "alpha": alpha,
+            "columns": [{"column": name} for name in joint.columns],
+            "rows": joint.rows,
+            "reference_rows": reference.sample.num_rows,
+            "span_s": round(due.full.span_s, 3),
+            "rows_seen": due.full.seen,
+        },
+    )
 
 
 def _want(due: Due, verdict: Verdict) -> Want:
