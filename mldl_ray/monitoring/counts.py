@@ -47,6 +47,7 @@ class Counts:
             rows = np.flatnonzero(roles == role)
             window = self._window(Place(batch.facts.model_key, batch.facts.version, role), now_s)
             window.add(now_s, latencies_ms[rows], int(failed[rows].sum()), lost)
+            window.confidences.add(batch.numbers("score")[rows][~failed[rows]])
             lost = 0
             arms = self.rollouts.counted(batch, role) if len(rows) else ()
             for arm in arms:

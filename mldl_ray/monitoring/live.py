@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from contracts.specs import Json
 from mldl_ray.monitoring.counts import Place
+from mldl_ray.monitoring.estimate import Confidences
 from mldl_ray.monitoring.outcomes import Outcomes
 from mldl_ray.monitoring.versions import Profile, Stream
 from mldl_ray.monitoring.window import BINS, RECENT_S, Counts, Window, quantile_ms
@@ -71,13 +72,14 @@ def streams_of(windows: Iterable[Place]) -> list[Stream]:
 
 
 def _quality(windows: list[Window], profile: Profile) -> Json:
-    total = Outcomes()
+    total, confidences = Outcomes(), Confidences()
     for window in windows:
-        total = total.plus(window.outcomes)
+        total, confidences = total.plus(window.outcomes), confidences.plus(window.confidences)
     values = profile.task == "regression"
     return {
         "labelled": total.labelled,
         "accuracy": None if values else total.accuracy,
+        "accuracy_estimated": confidences.accuracy(profile.classes),
         "ece": total.ece(profile.classes) if profile.classes else None,
         "mean_absolute_error": total.mean_absolute_error if values else None,
     }

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.telemetry import LATENCY_EDGES_MS
+from mldl_ray.monitoring.estimate import Confidences
 from mldl_ray.monitoring.outcomes import Outcomes
 
 Counts = npt.NDArray[np.int64]
@@ -78,7 +79,7 @@ class Window:
         self.requests = self.errors = self.lost = 0
         self.latency_ms_sum = 0.0
         self.latency: Counts = np.zeros(BINS, dtype=np.int64)
-        self.outcomes = Outcomes()
+        self.outcomes, self.confidences = Outcomes(), Confidences()
         self._slots: deque[_Slot] = deque(maxlen=int(RECENT_S / SLOT_S) + 1)
 
     def add(self, now_s: float, latencies_ms: npt.NDArray[np.float64], errors: int, lost: int = 0) -> None:
