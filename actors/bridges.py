@@ -16,6 +16,8 @@ from contracts.records import Dataset
 from contracts.specs import DataRef, Json
 from mldl_ray.bridges import ingress, mlt
 from mldl_ray.bridges._remote import RemoteKernel
+from mldl_ray.bridges.brokers import brokers
+from mldl_ray.bridges.dead_letters import dead_letters, redeliver
 from mldl_ray.bridges.governance import EmbeddedGovernance
 from mldl_ray.bridges.intelligence import EmbeddedIntelligence
 from mldl_ray.bridges.memory import EmbeddedMemory
@@ -49,7 +51,7 @@ class Bridges:
         self._intelligence = EmbeddedIntelligence(journal, clock, fairness_delta_max=settings.mldl.fairness.delta_max)
         self._remote = _kernels(settings.mldl.bridges)
         self._remote_trouble: dict[str, str] = {}
-        self._mesh = Mesh(journal, clock)
+        self._mesh = Mesh(journal, clock, brokers=brokers(settings.mldl.bridges.mesh, journal))
         self._stop = threading.Event()
         self._trouble: str | None = None
         self._pump: threading.Thread | None = None
@@ -119,17 +121,25 @@ class Bridges:
         """Post no more events to an address."""
         self._mesh.unsubscribe(subscription_id, by=by, reason=reason)
 
-    def replay(self, subscription_id: str, after: int, *, by: str, reason: str) -> None:
-        """Post all events after a position again."""
-        self._mesh.replay(subscription_id, after, by=by, reason=reason)
+    def replay(self, consumer: str, after: int, *, by: str, reason: str, once: Once | None = None) -> Json:
+        """Send all events after a position again."""
+        return self._mesh.replay(consumer, after, by=by, reason=reason, once=once)
 
     def subscriptions(self) -> list[Json]:
         """List who gets which events, how far each is, and what holds it up."""
         return self._mesh.subscriptions()
 
-    def dead_letters(self, limit: int = 100) -> list[Json]:
+    def consumers(self) -> list[Json]:
+        """List everyone that events are sent to, brokers first, and how far behind each is."""
+        return self._mesh.consumers()
+
+    def dead_letters(self, consumer: str | None = None, limit: int = 100) -> list[Json]:
         """List events that could not be delivered, newest first."""
-        return self._mesh.dead_letters(limit)
+        return dead_letters(self._journal, consumer, limit)
+
+    def redeliver(self, consumer: str, event_id: str | None = None, *, by: str, reason: str) -> Json:
+        """Send dead letters again: one, or all of a receiver."""
+        return redeliver(self._journal, self._mesh, consumer, event_id, by=by, reason=reason)
 
     def health(self) -> dict[str, str]:
         """Say of each bridge ``ok``, or why it is not. A receiver that is down is its own trouble, not the mesh's."""
@@ -185,7 +195,7 @@ class Bridges:
     def _mesh_state(self) -> str:
         if self._pump is None:
             return "its pump was not started"
-        return "its pump has ended" if not self._pump.is_alive() else self._trouble or "ok"
+        return "its pump has ended" if not self._pump.is_alive() else self._trouble or self._mesh.trouble() or "ok"
 
     def _pump_forever(self) -> None:
         while not self._stop.is_set():

@@ -165,6 +165,31 @@ class Journal(Protocol):
         ...
 
 
+class Published(Words):
+    """How far a sink came with some events, in their order."""
+
+    accepted: int = Field(ge=0, description="So many of them, from the first on, are safe with the receiver.")
+    trouble: str | None = Field(default=None, description="Why the next one is not; none: all are.")
+    refused: bool = Field(default=False, description="The receiver does not want that one: again changes little.")
+
+
+class EventSink(Protocol):
+    """Where the mesh hands over events: an address, a broker, memory. It never raises for a receiver that is away."""
+
+    def publish(self, events: Sequence[Event], *, again: int = 0) -> Published:
+        """Hand over events in their order, none before the one before it is safe.
+
+        Args:
+            events: In the journal's order. What was handed over before may come again, with the same id.
+            again: How often a person had everything sent anew; a receiver that drops what it has seen counts it in.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
 class Blobs(Protocol):
     """Bytes by their digest (``sha256:<hex>``). What is stored never changes."""
 

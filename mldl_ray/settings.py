@@ -96,6 +96,20 @@ class MonitoringDefaults(Words):
     )
 
 
+class NatsBroker(Words):
+    """A stream of NATS JetStream that gets every event; needs ``mldl-ray[nats]``."""
+
+    url: str = Field(pattern=r"^(nats|tls)://[^/\s]+$", description="nats://host:4222, or tls://…")
+    stream: str = Field(default="mldl", pattern=r"^[A-Za-z0-9_-]{1,200}$", description="Made when it is not there.")
+    subject_prefix: str = Field(default="mldl.events", pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
+
+
+class MeshDefaults(Words):
+    """Where events go beside webhooks."""
+
+    nats: NatsBroker | None = Field(default=None, description="None: no broker.")
+
+
 class BridgeUrls(Words):
     """Remote kernels that are asked first; the embedded bridge answers where none is named, or while it is down."""
 
@@ -104,6 +118,7 @@ class BridgeUrls(Words):
     governance: str | None = Field(
         default=None, description="Asked by POST <url>/check; must agree, and while it is down nothing moves."
     )
+    mesh: MeshDefaults = MeshDefaults()
 
 
 class SnapshotDefaults(Words):

@@ -7,20 +7,48 @@ import hashlib
 import hmac
 import json
 import urllib.parse
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import httpx
 
 from contracts.errors import Incompatible
 from contracts.events import Event
+from contracts.ports import Clock, Published
 from contracts.specs import Json
 
 SOURCE = "/mldl"
+CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 TIMEOUT_S = 10.0
 TIMESTAMP, SIGNATURE = "x-mldl-timestamp", "x-mldl-signature"
 LONGEST_URL = 2000
 _PASSING = {408, 425, 429}
 """Answers of the 4xx kind that say "later", not "never"."""
+
+
+class WebhookSink:
+    """Post events to one address, one after the other.
+
+    Args:
+        client: Posts.
+        url: Where to.
+        secret: Signs.
+        clock: Stamps the signatures.
+    """
+
+    def __init__(self, client: httpx.Client, url: str, secret: str, clock: Clock) -> None:
+        self._client, self._url, self._secret, self._clock = client, url, secret, clock
+
+    def publish(self, events: Sequence[Event], *, again: int = 0) -> Published:
+        """Post until one is not taken."""
+        for accepted, event in enumerate(events):
+            outcome = send(self._client, self._url, self._secret, event, now_s=self._clock.now_s())
+            if outcome.kind != "delivered":
+                return Published(accepted=accepted, trouble=outcome.said, refused=outcome.kind == "refused")
+        return Published(accepted=len(events))
+
+    def close(self) -> None:
+        """The client is shared; whoever made it closes it."""
 
 
 class Outcome(NamedTuple):
@@ -80,7 +108,7 @@ def send(client: httpx.Client, url: str, secret: str, event: Event, *, now_s: fl
     body = json.dumps(cloud_event(event), separators=(",", ":"), ensure_ascii=False).encode()
     timestamp = str(int(now_s))
     headers = {
-        "content-type": "application/cloudevents+json; charset=utf-8",
+        "content-type": CONTENT_TYPE,
         TIMESTAMP: timestamp,
         SIGNATURE: sign(secret, timestamp, body),
     }

@@ -1,70 +1,64 @@
-"""Mesh, embedded: every event to everyone who subscribed, in order, at least once, as signed CloudEvents.
+"""Mesh, embedded: every event to everyone who subscribed, in order, at least once, as CloudEvents.
 
-Each subscription has a document that says how far it is (its offset), and a courier of its own. A receiver that is down
-holds up its own courier and nobody else. What it refuses, or cannot take for a day, is kept as a dead letter. Events
-leave the outbox once the couriers were woken for them: from then on the offsets, which are in the journal too, are what
-remembers who still has to get them.
+Receivers are the addresses of webhooks, which are documents, and brokers, which the configuration names. Each has an
+offset, which is a document, and a courier of its own: one that is down holds up its own courier and nobody else. Events
+leave the outbox once the couriers were woken for them: from then on the offsets remember who still has to get them.
+Not here: how one receiver is served (``courier``), what is done with dead letters (``dead_letters``), the sinks.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 import httpx
 
-from contracts.errors import Conflict, Incompatible, MldlError, NotFound
-from contracts.events import EVENT_TYPES, Event
-from contracts.ports import Clock, Journal, Once, Write
+from contracts.errors import Conflict, Incompatible, NotFound
+from contracts.events import EVENT_TYPES
+from contracts.ports import Clock, Document, EventSink, Journal, Once, Write
 from contracts.specs import Json
 from mldl_ray.bridges import _webhooks
-from mldl_ray.bridges._webhooks import Outcome
+from mldl_ray.bridges._webhooks import WebhookSink
+from mldl_ray.bridges.courier import DEAD_LETTER, OFFSET, Courier, Receiver
 from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import scan_all
 
 log = logging.getLogger(__name__)
 
-SUBSCRIPTION, OFFSET, DEAD_LETTER = "subscription", "subscription_offset", "dead_letter"
+SUBSCRIPTION = "subscription"
 MOST_SUBSCRIPTIONS = 32
 SHORTEST_SECRET = 8
-PAGE = 100
-REFUSED_TRIES = 3
+OUTBOX_PAGE = 1000
+BROKER_BATCH = 200
 GIVE_UP_S = 86400.0
-LONGEST_PAUSE_S = 60.0
-ACTOR = "mesh"
-
-
-@dataclass
-class _Courier:
-    """How one subscription fares, in this process; what must survive is in its offset document."""
-
-    position: int
-    version: int
-    sent: set[str] = field(default_factory=set)
-    tries: int = 0
-    failing_since_s: float | None = None
-    not_before_s: float = 0.0
-    error: str | None = None
-    errand: Future[None] | None = None
 
 
 class Mesh:
-    """Route events to webhooks.
+    """Route events to webhooks and brokers.
 
     Args:
         journal: Where events, subscriptions, offsets and dead letters are.
         clock: Stamps signatures, and times the pauses between attempts.
         client: Posts; one with its defaults when absent.
+        brokers: Sinks that get every event from the journal's beginning, by a name that stays.
     """
 
-    def __init__(self, journal: Journal, clock: Clock, client: httpx.Client | None = None) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        client: httpx.Client | None = None,
+        *,
+        brokers: Mapping[str, EventSink] | None = None,
+    ) -> None:
         self._journal, self._clock = journal, clock
         self._client = client or httpx.Client()
-        self._pool = ThreadPoolExecutor(MOST_SUBSCRIPTIONS, thread_name_prefix="webhook")
-        self._couriers: dict[str, _Courier] = {}
+        self._brokers = dict(brokers or {})
+        self._pool = ThreadPoolExecutor(MOST_SUBSCRIPTIONS + len(self._brokers), thread_name_prefix="courier")
+        self._couriers: dict[str, Courier] = {}
+        self._errands: dict[str, Future[None]] = {}
         self._lock = threading.Lock()
 
     def subscribe(self, url: str, *, types: Sequence[str] = (), secret: str, by: str, once: Once | None = None) -> Json:
@@ -107,30 +101,74 @@ class Mesh:
             raise self._unknown(subscription_id)
         write = Write(kind=SUBSCRIPTION, key=subscription_id, expected_version=document.version, body=None)
         self._journal.append([write], actor=by, reason=reason)
+        self._dismiss(subscription_id)
 
-    def replay(self, subscription_id: str, after: int, *, by: str, reason: str) -> None:
-        """Post all events after a position again (0: from the beginning).
+    def replay(self, receiver: str, after: int, *, by: str, reason: str, once: Once | None = None) -> Json:
+        """Send all events after a position again (0: from the beginning).
 
         Raises:
-            NotFound: No such subscription.
+            NotFound: No such subscription or broker.
+            Incompatible: Nothing has happened after that position yet, or it is negative.
         """
-        if self._journal.read(SUBSCRIPTION, subscription_id) is None:
-            raise self._unknown(subscription_id)
-        document = self._journal.read(OFFSET, subscription_id)
-        version = document.version if document is not None else 0
-        write = Write(kind=OFFSET, key=subscription_id, expected_version=version, body={"position": max(0, after)})
-        self._journal.append([write], actor=by, reason=reason)
-        with self._lock:
-            self._couriers.pop(subscription_id, None)
+        self._known(receiver)
+        last = self._journal.position()
+        if not 0 <= after <= last:
+            raise Incompatible(f"after {after} is no position of this journal; give 0 to {last}", {"after": after})
+        document = self._journal.read(OFFSET, receiver)
+        past = self._journal.history(OFFSET, receiver)
+        again = int((document.body or {}).get("again", 0)) + 1 if document is not None else 1
+        body = {"position": after, "again": again}
+        write = Write(kind=OFFSET, key=receiver, expected_version=past[-1].version if past else 0, body=body)
+        self._journal.append([write], actor=by, reason=reason, once=once)
+        self._dismiss(receiver)
+        return self.consumer(receiver)
 
     def subscriptions(self) -> list[Json]:
-        """List who gets what, how far each is, and what holds it up; secrets are not shown."""
+        """List who gets what by webhook, how far each is, and what holds it up; secrets are not shown."""
         return [self._shown(document.body or {}) for document in scan_all(self._journal, SUBSCRIPTION)]
 
-    def dead_letters(self, limit: int = 100) -> list[Json]:
-        """List events that could not be delivered, newest first."""
-        found = sorted(scan_all(self._journal, DEAD_LETTER), key=lambda document: -document.position)
-        return [document.body or {} for document in found[:limit]]
+    def consumers(self) -> list[Json]:
+        """List everyone that events are sent to, brokers first: how far each is, how far behind, what holds it up."""
+        names = [*self._brokers, *(document.key for document in scan_all(self._journal, SUBSCRIPTION))]
+        return [self.consumer(name) for name in names]
+
+    def consumer(self, name: str) -> Json:
+        """Show one receiver.
+
+        Raises:
+            NotFound: No such subscription or broker.
+        """
+        courier = self._courier(self._known(name))
+        ahead = self._journal.events(after=courier.position, limit=OUTBOX_PAGE, types=courier.receiver.types)
+        letters = self._journal.scan(DEAD_LETTER, prefix=f"{name}@", limit=OUTBOX_PAGE)
+        return {
+            "consumer": name,
+            "kind": "broker" if name in self._brokers else "webhook",
+            "to": courier.receiver.to,
+            "types": list(courier.receiver.types),
+            "position": courier.position,
+            "waiting": len(ahead),
+            "dead_letters": len(letters),
+            "failing_since_s": courier.failing_since_s,
+            "error": courier.error,
+        }
+
+    def trouble(self) -> str | None:
+        """Say which broker is not served now; a webhook's trouble is its receiver's own."""
+        said = [
+            f"{name}: {self._couriers[name].error}"
+            for name in self._brokers
+            if name in self._couriers and self._couriers[name].error
+        ]
+        return "; ".join(said) or None
+
+    def receiver(self, name: str) -> Receiver:
+        """Give a receiver by its name.
+
+        Raises:
+            NotFound: No such subscription or broker.
+        """
+        return self._known(name)
 
     def pump(self) -> list[Future[None]]:
         """Send every courier that is not under way or pausing on its errand; returns at once, with the errands.
@@ -138,131 +176,76 @@ class Mesh:
         Raises:
             Unavailable: The journal cannot be reached; nothing is lost, call again.
         """
-        pending = self._journal.events(pending=True, limit=PAGE)
-        subscriptions = [document.body or {} for document in scan_all(self._journal, SUBSCRIPTION)]
-        errands = [errand for body in subscriptions if (errand := self._start(body)) is not None]
+        pending = self._journal.events(pending=True, limit=OUTBOX_PAGE)
+        receivers = [self._broker(name) for name in self._brokers]
+        receivers += [self._webhook(document) for document in scan_all(self._journal, SUBSCRIPTION)]
+        for gone in self._couriers.keys() - {receiver.name for receiver in receivers}:
+            self._dismiss(gone)
+        errands = [errand for receiver in receivers if (errand := self._start(receiver)) is not None]
         if pending:
             self._journal.delivered([event.id for event in pending])
         return errands
 
     def close(self) -> None:
-        """Wait for the errands under way and let go of connections."""
+        """Wait for what is being sent and let go of connections; the rest goes on at the next start."""
+        for courier in list(self._couriers.values()):
+            courier.stopped.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._client.close()
+        for sink in self._brokers.values():
+            sink.close()
 
-    def _start(self, subscription: Json) -> Future[None] | None:
-        courier = self._courier(subscription["subscription_id"])
-        busy = courier.errand is not None and not courier.errand.done()
-        if busy or self._clock.now_s() < courier.not_before_s:
+    def _start(self, receiver: Receiver) -> Future[None] | None:
+        courier = self._courier(receiver)
+        errand = self._errands.get(receiver.name)
+        if (errand is not None and not errand.done()) or courier.pausing():
             return None
-        courier.errand = self._pool.submit(self._run, subscription, courier)
-        courier.errand.add_done_callback(_log_failure)
-        return courier.errand
+        errand = self._pool.submit(courier.run)
+        errand.add_done_callback(_log_failure)
+        self._errands[receiver.name] = errand
+        return errand
 
-    def _courier(self, name: str) -> _Courier:
+    def _courier(self, receiver: Receiver) -> Courier:
         with self._lock:
-            if name not in self._couriers:
-                document = self._journal.read(OFFSET, name)
-                position = int((document.body or {})["position"]) if document is not None else 0
-                self._couriers[name] = _Courier(position, document.version if document is not None else 0)
-            return self._couriers[name]
+            found = self._couriers.get(receiver.name)
+            if found is None or found.outdated:
+                found = self._couriers[receiver.name] = Courier(self._journal, self._clock, receiver)
+            return found
 
-    def _run(self, subscription: Json, courier: _Courier) -> None:
-        try:
-            while page := self._page(subscription, courier):
-                if not self._deliver(subscription, courier, page):
-                    return
-        except Conflict:  # the offset was set by someone else, for a replay: begin again from there
-            with self._lock:
-                self._couriers.pop(subscription["subscription_id"], None)
-        except MldlError as error:
-            log.warning("subscription %s waits: %s", subscription["subscription_id"], error)
+    def _dismiss(self, name: str) -> None:
+        with self._lock:
+            courier = self._couriers.pop(name, None)
+        if courier is not None:
+            courier.stopped.set()
 
-    def _page(self, subscription: Json, courier: _Courier) -> list[Event]:
-        return self._journal.events(after=courier.position, limit=PAGE, types=subscription["types"])
+    def _known(self, name: str) -> Receiver:
+        if name in self._brokers:
+            return self._broker(name)
+        document = self._journal.read(SUBSCRIPTION, name)
+        if document is None:
+            raise self._unknown(name)
+        return self._webhook(document)
 
-    def _deliver(self, subscription: Json, courier: _Courier, page: list[Event]) -> bool:
-        """Post a page in order; False: stopped at one that has to wait. Progress is kept either way."""
-        reached = courier.position
-        for event, following in zip(page, [*page[1:], None], strict=True):
-            if event.id not in courier.sent and not self._try(subscription, courier, event):
-                self._keep(subscription, courier, reached)
-                return False
-            courier.sent.add(event.id)
-            if following is None or following.position != event.position:
-                reached = event.position
-        self._keep(subscription, courier, reached)
-        return True
+    def _broker(self, name: str) -> Receiver:
+        return Receiver(name, name, self._brokers[name], batch=BROKER_BATCH)
 
-    def _try(self, subscription: Json, courier: _Courier, event: Event) -> bool:
-        """Post one event; True: it is dealt with, delivered or as a dead letter."""
-        now_s = self._clock.now_s()
-        outcome = _webhooks.send(self._client, subscription["url"], subscription["secret"], event, now_s=now_s)
-        if outcome.kind == "delivered":
-            courier.tries, courier.failing_since_s, courier.error = 0, None, None
-            return True
-        courier.tries += 1
-        courier.error = outcome.said
-        courier.failing_since_s = now_s if courier.failing_since_s is None else courier.failing_since_s
-        if _hopeless(outcome, courier, now_s):
-            self._bury(subscription, event, courier, outcome)
-            courier.tries = 0
-            return True
-        courier.not_before_s = now_s + pause_s(courier.tries)
-        return False
-
-    def _bury(self, subscription: Json, event: Event, courier: _Courier, outcome: Outcome) -> None:
-        key = f"{subscription['subscription_id']}@{event.id}"
-        past = self._journal.history(DEAD_LETTER, key)
-        body = {
-            "subscription_id": subscription["subscription_id"],
-            "url": subscription["url"],
-            "event": _webhooks.cloud_event(event),
-            "tries": courier.tries,
-            "failing_since_s": courier.failing_since_s,
-            "error": outcome.said,
-        }
-        write = Write(kind=DEAD_LETTER, key=key, expected_version=len(past), body=body)
-        self._journal.append([write], actor=ACTOR, reason=f"{subscription['url']} {outcome.said}")
-
-    def _keep(self, subscription: Json, courier: _Courier, reached: int) -> None:
-        if reached == courier.position:
-            return
-        name = subscription["subscription_id"]
-        write = Write(kind=OFFSET, key=name, expected_version=courier.version, body={"position": reached})
-        self._journal.append([write], actor=ACTOR, reason="delivered")
-        courier.version += 1
-        courier.position = reached
-        courier.sent = {event_id for event_id in courier.sent if int(event_id.partition(".")[0]) > reached}
+    def _webhook(self, document: Document) -> Receiver:
+        body = document.body or {}
+        sink = WebhookSink(self._client, body["url"], body["secret"], self._clock)
+        return Receiver(document.key, body["url"], sink, tuple(body["types"]), patience_s=GIVE_UP_S)
 
     def _shown(self, body: Json) -> Json:
-        courier = self._courier(body["subscription_id"])
+        courier = self._courier(self._known(body["subscription_id"]))
         return {name: value for name, value in body.items() if name != "secret"} | {
             "position": courier.position,
             "failing_since_s": courier.failing_since_s,
             "error": courier.error,
         }
 
-    def _unknown(self, subscription_id: str) -> NotFound:
-        known = [document.key for document in scan_all(self._journal, SUBSCRIPTION)]
+    def _unknown(self, name: str) -> NotFound:
+        known = [*self._brokers, *(document.key for document in scan_all(self._journal, SUBSCRIPTION))]
         there = ", ".join(known) or "none"
-        return NotFound(f"there is no subscription {subscription_id}; there is {there}", {"subscriptions": known})
-
-
-def pause_s(tries: int) -> float:
-    """Give the seconds to wait after so many failed attempts: doubling, a minute at most.
-
-    >>> [pause_s(tries) for tries in (1, 2, 3, 10)]
-    [1.0, 2.0, 4.0, 60.0]
-    """
-    return min(LONGEST_PAUSE_S, 2.0 ** (min(tries, 10) - 1))
-
-
-def _hopeless(outcome: Outcome, courier: _Courier, now_s: float) -> bool:
-    """Say whether to give up on an event: refused three times, or nothing got through for a day."""
-    if outcome.kind == "refused":
-        return courier.tries >= REFUSED_TRIES
-    return courier.failing_since_s is not None and now_s - courier.failing_since_s >= GIVE_UP_S
+        return NotFound(f"there is no subscription {name}; there is {there}", {"subscriptions": known})
 
 
 def _check(url: str, types: Sequence[str], secret: str) -> None:
@@ -275,4 +258,4 @@ def _check(url: str, types: Sequence[str], secret: str) -> None:
 
 def _log_failure(errand: Future[None]) -> None:
     if not errand.cancelled() and (error := errand.exception()) is not None:
-        log.error("a webhook's errand failed", exc_info=error)
+        log.error("a courier's errand failed", exc_info=error)

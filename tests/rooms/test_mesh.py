@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import httpx
 import pytest
@@ -15,49 +12,13 @@ from contracts.errors import Conflict, Incompatible, NotFound
 from contracts.events import EventType, Fact
 from contracts.ports import Once
 from mldl_ray.bridges._webhooks import SIGNATURE, TIMESTAMP, genuine
+from mldl_ray.bridges.dead_letters import dead_letters, redeliver
 from mldl_ray.bridges.mesh import GIVE_UP_S, Mesh
 from mldl_ray.clock import SettableClock
 from mldl_ray.journal import MemoryJournal
+from tests.receivers import Receiver
 
 SECRET = "a shared secret"
-
-
-class Receiver:
-    """A webhook's other end: answers what it is told to, and remembers what it was sent."""
-
-    def __init__(self) -> None:
-        self.answers: list[int] = []
-        self.always = 204
-        self.got: list[tuple[dict[str, str], bytes]] = []
-        self.gate = threading.Event()
-        self.gate.set()
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.gate.wait(10)
-                receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
-                self.send_response(receiver.answers.pop(0) if receiver.answers else receiver.always)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/events"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    @property
-    def ids(self) -> list[str]:
-        return [json.loads(body)["id"] for _, body in self.got]
-
-    def close(self) -> None:
-        self.gate.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 class House:
@@ -196,7 +157,7 @@ def test_what_a_receiver_refuses_becomes_a_dead_letter_and_the_rest_goes_on(hous
         house.pump()
         house.clock.advance(60)
     assert receiver.ids == ["2.0", "2.0", "2.0", "3.0"]
-    [letter] = house.mesh.dead_letters()
+    [letter] = dead_letters(house.journal)
     assert (letter["event"]["id"], letter["tries"], letter["error"]) == ("2.0", 3, "answered 400")
 
 
@@ -207,7 +168,7 @@ def test_after_a_day_without_an_answer_events_are_kept_as_dead_letters(house: Ho
     house.pump()
     house.clock.advance(GIVE_UP_S)
     house.pump()
-    assert [letter["event"]["id"] for letter in house.mesh.dead_letters()] == ["3.0", "2.0"]
+    assert [letter["event"]["id"] for letter in dead_letters(house.journal)] == ["3.0", "2.0"]
 
 
 def test_another_process_goes_on_where_the_last_one_stopped(house: House, receiver: Receiver) -> None:
@@ -274,3 +235,36 @@ def test_there_is_a_limit_to_subscriptions(house: House, receiver: Receiver) -> 
         house.mesh.subscribe(receiver.url, secret=SECRET, by="ann")
     with pytest.raises(Conflict, match="32 subscriptions already"):
         house.mesh.subscribe(receiver.url, secret=SECRET, by="ann")
+
+
+def test_dead_letters_are_delivered_again_in_order_and_are_dead_no_more(house: House, receiver: Receiver) -> None:
+    name = house.mesh.subscribe(receiver.url, secret=SECRET, by="ann")["subscription_id"]
+    receiver.refused = {"2.0", "3.0"}
+    house.happen(times=3)
+    for _ in range(6):
+        house.pump()
+        house.clock.advance(60)
+    assert [letter["event"]["id"] for letter in dead_letters(house.journal, name)] == ["3.0", "2.0"]
+    receiver.refused = {"3.0"}
+    found = redeliver(house.journal, house.mesh, name, by="ann", reason="it was mended")
+    assert (found["delivered"], found["left"], found["error"]) == (["2.0"], 1, "answered 400")
+    receiver.refused = set()
+    assert redeliver(house.journal, house.mesh, name, "3.0", by="ann", reason="again")["delivered"] == ["3.0"]
+    assert dead_letters(house.journal) == []
+    assert [event["id"] for event in receiver.taken] == ["4.0", "2.0", "3.0"]
+    assert receiver.taken[1]["data"] == {"number": 0}
+
+
+def test_redelivering_what_is_not_there_is_refused(house: House, receiver: Receiver) -> None:
+    with pytest.raises(NotFound, match="there is none"):
+        redeliver(house.journal, house.mesh, "sub-nobody", by="ann", reason="why not")
+    name = house.mesh.subscribe(receiver.url, secret=SECRET, by="ann")["subscription_id"]
+    with pytest.raises(NotFound, match="no dead letter of event"):
+        redeliver(house.journal, house.mesh, name, "9.0", by="ann", reason="why not")
+
+
+def test_a_replay_from_a_position_that_is_not_there_is_refused(house: House, receiver: Receiver) -> None:
+    name = house.mesh.subscribe(receiver.url, secret=SECRET, by="ann")["subscription_id"]
+    for after in (-1, 2):
+        with pytest.raises(Incompatible, match="give 0 to 1"):
+            house.mesh.replay(name, after, by="ann", reason="why not")
