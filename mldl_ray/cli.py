@@ -7,11 +7,22 @@ from typing import Annotated
 
 import typer
 
-from mldl_ray.terminal import datasets, deploying, endpoints, governing, registry, system, training, watching
+from mldl_ray.terminal import (
+    audit,
+    datasets,
+    deploying,
+    endpoints,
+    events,
+    governing,
+    registry,
+    system,
+    training,
+    watching,
+)
 from mldl_ray.terminal.verb import group
 
 app = group("MLDL on Ray: define → train → evaluate → register → deploy → monitor → rollback.")
-for chapter in (system, training, datasets, registry, governing, deploying, endpoints, watching):
+for chapter in (system, training, datasets, registry, governing, deploying, endpoints, watching, events, audit):
     chapter.add(app)
 
 

@@ -1,30 +1,26 @@
-"""The verbs of whoever runs the service: figures, alerts, events, audit, datasets, keys. The lifecycle: ``client``."""
+"""The verbs of whoever runs the service: figures, alerts, datasets, keys. Events and the audit are in ``eventing``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from contracts.access import Role
-from contracts.events import Event
 from contracts.http import (
-    AuditEntry,
     DatasetRequest,
     FamilyView,
     KeyMade,
     KeyView,
-    WebhookRequest,
-    WebhookView,
     Why,
 )
-from contracts.ports import Verification
 from contracts.records import Alert, Dataset
 from contracts.specs import DataRef, Json
+from mldl_ray.eventing import Eventing
 from mldl_ray.levels import Levels
 from mldl_ray.wire import in_path, parsed, read, version_path, with_path
 
 
-class Operations(Levels):
+class Operations(Levels, Eventing):
     """Watch and administer a service."""
 
     # Watching
@@ -62,25 +58,6 @@ class Operations(Levels):
     def resolve(self, alert_id: str, *, reason: str) -> Alert:
         """Close an alert."""
         return self._post(Alert, f"/alerts/{in_path(alert_id)}/resolve", read(Why, {"reason": reason}))
-
-    def events(
-        self, *, after: int = 0, limit: int = 100, types: Iterable[str] = (), subject: str | None = None
-    ) -> list[Event]:
-        """List events in order; go on with ``after`` = the last one's position."""
-        return self._get(list[Event], "/events", after=after, limit=limit, types=list(types), subject=subject)
-
-    def follow(self, *, after: int = 0, types: Iterable[str] = (), subject: str | None = None) -> Iterator[Event]:
-        """Give events as they happen, for ever."""
-        query = {"types": list(types)} | ({} if subject is None else {"subject": subject})
-        return self._transport.events(after, query)
-
-    def audit(self, *, after: int = 0, limit: int = 100, subject: str | None = None) -> list[AuditEntry]:
-        """List who did what, when and why."""
-        return self._get(list[AuditEntry], "/audit", after=after, limit=limit, subject=subject)
-
-    def audit_verify(self) -> Verification:
-        """Have the hash chain of the whole journal recomputed."""
-        return self._get(Verification, "/audit/verify")
 
     # Datasets and keys
 
@@ -125,16 +102,3 @@ class Operations(Levels):
     def experience(self, *, model_key: str | None = None, limit: int = 100) -> list[Json]:
         """List what searches found, newest first."""
         return self._get(list[Json], "/experience", model_key=model_key, limit=limit)
-
-    def subscribe(self, url: str, *, secret: str, types: Iterable[str] = ()) -> WebhookView:
-        """Have events posted to an address, signed with the secret."""
-        body = read(WebhookRequest, {"url": url, "secret": secret, "types": tuple(types)})
-        return self._post(WebhookView, "/webhooks", body)
-
-    def webhooks(self) -> list[WebhookView]:
-        """List who gets which events."""
-        return self._get(list[WebhookView], "/webhooks")
-
-    def unsubscribe(self, subscription_id: str, *, reason: str) -> None:
-        """Post no more events to an address."""
-        self._transport.call("DELETE", f"/webhooks/{in_path(subscription_id)}", query={"reason": reason})

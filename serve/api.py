@@ -32,6 +32,7 @@ from serve.problems import PROBLEM, MethodNotAllowed, problem
 from serve.routes import (
     audit,
     bridges,
+    consumers,
     datasets,
     deployments,
     events,
@@ -66,6 +67,7 @@ _ROUTES = (
     datasets,
     bridges,
     events,
+    consumers,
     keys,
     audit,
 )

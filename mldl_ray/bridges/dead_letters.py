@@ -19,7 +19,7 @@ def dead_letters(journal: Journal, receiver: str | None = None, limit: int = 100
     """List events that could not be delivered, newest first."""
     prefix = "" if receiver is None else f"{receiver}@"
     found = sorted(scan_all(journal, DEAD_LETTER, prefix=prefix), key=lambda document: -document.position)
-    return [document.body or {} for document in found[:limit]]
+    return [_shown(document.body or {}) for document in found[:limit]]
 
 
 def redeliver(
@@ -70,6 +70,11 @@ def event_of(letter: Json) -> Event:
         actor=told["actor"],
         reason=told["reason"],
     )
+
+
+def _shown(letter: Json) -> Json:
+    told = {name: letter[name] for name in ("event", "tries", "failing_since_s", "error")}
+    return {"consumer": letter["subscription_id"], "to": letter["url"]} | told
 
 
 def _letters(journal: Journal, receiver: str, event_id: str | None) -> list[Document]:

@@ -14,6 +14,7 @@ import typer
 from pydantic import BaseModel
 from rich.console import Console, RenderableType
 from rich.table import Table
+from typer.core import TyperGroup
 
 from contracts.errors import Incompatible, MldlError, NotFound
 from mldl_ray.client import MLDLClient
@@ -28,9 +29,24 @@ WIDE = 10_000
 """Columns where nobody looks at a screen: nothing is cut."""
 
 
-def group(help_text: str) -> typer.Typer:
-    """Make a group of commands."""
-    return typer.Typer(help=help_text, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+class _Listing(TyperGroup):
+    """A group that lists when no command of it is named: ``mldl events --follow`` is ``mldl events list --follow``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+def group(help_text: str, *, lists: bool = False) -> typer.Typer:
+    """Make a group of commands; with ``lists``, its command ``list`` needs not be typed."""
+    return typer.Typer(
+        help=help_text,
+        cls=_Listing if lists else None,
+        no_args_is_help=not lists,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
 
 
 class Terminal:

@@ -1,4 +1,4 @@
-"""Events, alerts, figures, the audit, keys."""
+"""Alerts, figures, keys."""
 
 from __future__ import annotations
 
@@ -9,18 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from contracts.access import Role
-from contracts.events import Event
 from mldl_ray.terminal import levels
-from mldl_ray.terminal.verb import Terminal, Why, group, plain, remote, table
-
-Types = Annotated[list[str] | None, typer.Option("--type", help="Only this type; may be given again.")]
-Subject = Annotated[str | None, typer.Option(help="Only about this model_key, job_id, deployment_id…")]
-After = Annotated[int, typer.Option(help="Only after this journal position.")]
+from mldl_ray.terminal.verb import Terminal, Why, group, remote, table
 
 
 def add(app: typer.Typer) -> None:
     """Add the commands."""
-    remote(app, "events")(events)
     remote(app, "metrics")(metrics)
     alerts = group("What a person should know.")
     remote(alerts, "list")(list_alerts)
@@ -30,38 +24,11 @@ def add(app: typer.Typer) -> None:
     levels.add_to_alerts(alerts)
     app.add_typer(alerts, name="alerts")
     levels.add(app)
-    audit = group("Who did what, when, why; and the proof that nobody rewrote it.")
-    remote(audit, "list")(list_audit)
-    remote(audit, "verify")(verify)
-    app.add_typer(audit, name="audit")
     keys = group("Bearer keys.")
     remote(keys, "create")(create_key)
     remote(keys, "list")(list_keys)
     remote(keys, "revoke")(revoke_key)
     app.add_typer(keys, name="keys")
-    webhooks = group("Addresses that events are posted to.")
-    remote(webhooks, "create")(create_webhook)
-    remote(webhooks, "list")(list_webhooks)
-    remote(webhooks, "remove")(remove_webhook)
-    app.add_typer(webhooks, name="webhooks")
-
-
-def events(
-    terminal: Terminal,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with each new one.")] = False,
-    after: After = 0,
-    limit: int = 100,
-    types: Types = None,
-    subject: Subject = None,
-) -> None:
-    """List what has happened, in order."""
-    if follow:
-        for event in terminal.client.follow(after=after, types=types or (), subject=subject):
-            _event_line(terminal, event)
-        return
-    found = terminal.client.events(after=after, limit=limit, types=types or (), subject=subject)
-    rows = [(e.position, moment(e.at_s), e.type, e.subject, e.actor, e.reason) for e in found]
-    terminal.show(found, table("position when event subject by why", rows))
 
 
 def metrics(
@@ -114,22 +81,6 @@ def resolve(terminal: Terminal, alert_id: str, reason: Why) -> None:
     terminal.show(found, f"{found.alert_id} {found.status}")
 
 
-def list_audit(terminal: Terminal, after: After = 0, limit: int = 100, subject: Subject = None) -> None:
-    """List who did what, when and why."""
-    found = terminal.client.audit(after=after, limit=limit, subject=subject)
-    rows = [(e.position, moment(e.at_s), e.actor, e.type, e.subject, e.reason) for e in found]
-    terminal.show(found, table("position when who what subject why", rows))
-
-
-def verify(terminal: Terminal) -> None:
-    """Recompute the hash chain of the whole journal. Exit code 7 when it does not hold."""
-    found = terminal.client.audit_verify()
-    good = f"{found.positions} appends, none edited, removed or reordered; head {found.head}"
-    terminal.show(found, good if found.ok else f"THE JOURNAL DOES NOT VERIFY: {found.problem}")
-    if not found.ok:
-        raise typer.Exit(7)
-
-
 def create_key(
     terminal: Terminal,
     name: str,
@@ -153,30 +104,6 @@ def revoke_key(terminal: Terminal, key_id: str, reason: Why) -> None:
     terminal.show(found, f"{found.key_id} of {found.name} is revoked")
 
 
-def create_webhook(
-    terminal: Terminal,
-    address: Annotated[str, typer.Argument(help="http or https.")],
-    secret: Annotated[str, typer.Option(envvar="MLDL_WEBHOOK_SECRET", help="Shared with the receiver.")],
-    types: Types = None,
-) -> None:
-    """Have events posted to an address, in order, at least once, signed."""
-    found = terminal.client.subscribe(address, secret=secret, types=types or ())
-    terminal.show(found, f"{found.subscription_id}: events after position {found.position} go to {found.url}")
-
-
-def list_webhooks(terminal: Terminal) -> None:
-    """List who gets which events, how far each is, and what holds it up."""
-    found = terminal.client.webhooks()
-    rows = [(w.subscription_id, w.url, w.position, " ".join(w.types) or "all", w.error) for w in found]
-    terminal.show(found, table("webhook address position events trouble", rows))
-
-
-def remove_webhook(terminal: Terminal, subscription_id: str, reason: Why) -> None:
-    """Post no more events to an address."""
-    terminal.client.unsubscribe(subscription_id, reason=reason)
-    terminal.show({"removed": subscription_id}, f"{subscription_id} is removed")
-
-
 def moment(at_s: float) -> str:
     """Write a moment for people, in UTC.
 
@@ -184,15 +111,6 @@ def moment(at_s: float) -> str:
     '1970-01-01 00:00:00Z'
     """
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def _event_line(terminal: Terminal, event: Event) -> None:
-    if terminal.as_json:
-        print(json.dumps(plain(event), ensure_ascii=False), flush=True)
-    else:
-        terminal.say(
-            f"{event.position} {moment(event.at_s)} {event.type} {event.subject} {event.actor}: {event.reason}"
-        )
 
 
 def _figure(value: Any) -> str:
