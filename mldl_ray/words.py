@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
 import contracts
 from contracts.events import EVENT_TYPES, Event, EventType
+from contracts.facts import DATA
 from contracts.specs import Json, ModelSpec
 from mldl_ray.settings import load_settings
 from serve.api import BASE, Actors, build_app
@@ -64,7 +67,9 @@ def events() -> str:
                 "title": "MLDL on Ray: events",
                 "version": version("mldl-ray"),
                 "description": "An event exists if and only if its state change does: both are one append to the "
-                "journal. Read them as a page or as server-sent events, in order, at least once.",
+                "journal. Read them as a page or as server-sent events, or have them sent to a webhook or a broker as "
+                "CloudEvents; in order, at least once, with the same id each time.",
+                "license": {"name": "Apache 2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
             },
             "defaultContentType": "application/json",
             "channels": {
@@ -72,18 +77,30 @@ def events() -> str:
                     "address": f"{BASE}/events",
                     "description": "`GET` with `Accept: text/event-stream`; `Last-Event-ID` resumes.",
                     "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in EVENT_TYPES},
-                }
+                },
+                "webhooks": {
+                    "address": None,
+                    "description": "`POST` to the address of a subscription, signed (`docs/events.md` says how).",
+                    "messages": {"CloudEvent": {"$ref": "#/components/messages/CloudEvent"}},
+                },
+                "nats": {
+                    "address": "mldl.events.{type}.{subject}",
+                    "description": "A stream of NATS JetStream. The prefix `mldl.events` can be configured.",
+                    "parameters": {
+                        "type": {"description": "The type of the event.", "enum": list(EVENT_TYPES)},
+                        "subject": {"description": "Its subject; what is no letter, digit, `-` or `_` as `%XX`."},
+                    },
+                    "messages": {"CloudEvent": {"$ref": "#/components/messages/CloudEvent"}},
+                },
             },
             "operations": {
-                "publish": {
-                    "action": "send",
-                    "channel": {"$ref": "#/channels/events"},
-                    "messages": [{"$ref": f"#/channels/events/messages/{name}"} for name in EVENT_TYPES],
-                }
+                "publish": _sends("events", EVENT_TYPES),
+                "post": _sends("webhooks", ("CloudEvent",)),
+                "store": _sends("nats", ("CloudEvent",)),
             },
             "components": {
-                "messages": {name: _message(name) for name in EVENT_TYPES},
-                "schemas": {"Event": Event.model_json_schema()},
+                "messages": {name: _message(name) for name in EVENT_TYPES} | {"CloudEvent": _CLOUD_EVENT},
+                "schemas": _schemas(),
             },
         }
     )
@@ -122,14 +139,58 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+_CLOUD_EVENT: Json = {
+    "name": "CloudEvent",
+    "title": "CloudEvent",
+    "summary": "Any event, in the form of CloudEvents 1.0; `data` is what its type says",
+    "contentType": "application/cloudevents+json",
+    "payload": {
+        "type": "object",
+        "required": ["specversion", "id", "source", "type", "subject", "time", "sequence", "actor", "reason", "data"],
+        "properties": {
+            "specversion": {"const": "1.0"},
+            "id": {"type": "string", "description": "The event's; the same at every attempt."},
+            "source": {"const": "/mldl"},
+            "type": {"type": "string", "enum": list(EVENT_TYPES)},
+            "subject": {"type": "string"},
+            "time": {"type": "string", "format": "date-time"},
+            "datacontenttype": {"const": "application/json"},
+            "sequence": {"type": "string", "description": "Sorts as the journal does."},
+            "actor": {"type": "string"},
+            "reason": {"type": "string"},
+            "data": {"type": "object"},
+        },
+    },
+}
+
+
+def _sends(channel: str, messages: Sequence[str]) -> Json:
+    return {
+        "action": "send",
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "messages": [{"$ref": f"#/channels/{channel}/messages/{name}"} for name in messages],
+    }
+
+
 def _message(name: EventType) -> Json:
+    shapes = [{"$ref": f"#/components/schemas/{shape.__name__}"} for shape in DATA[name]]
+    data = shapes[0] if len(shapes) == 1 else {"anyOf": shapes}
     payload = {
         "allOf": [
             {"$ref": "#/components/schemas/Event"},
-            {"type": "object", "properties": {"type": {"const": name}}},
+            {"type": "object", "properties": {"type": {"const": name}, "data": data}},
         ]
     }
     return {"name": name, "title": name, "summary": MEANINGS[name], "payload": payload}
+
+
+def _schemas() -> Json:
+    """Give the schema of an event and of every shape of its data, by name."""
+    shapes: list[type[BaseModel]] = [Event, *dict.fromkeys(shape for shapes in DATA.values() for shape in shapes)]
+    wanted: list[tuple[type[BaseModel], Literal["validation"]]] = [(shape, "validation") for shape in shapes]
+    _, found = models_json_schema(wanted, ref_template="#/components/schemas/{model}")
+    schemas: Json = found["$defs"]
+    return schemas
 
 
 def _text(path: Path) -> str | None:

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from mldl_ray.settings import Settings, load_defaults, load_settings
+from tests import published_events
+
+published_events.watch()
 
 FAST = """
 mldl:
@@ -74,9 +77,21 @@ def ray_cluster(settings: Settings) -> Iterator[Settings]:
 
 
 @pytest.fixture(scope="session")
-def system(ray_cluster: Settings) -> Settings:
+def system(ray_cluster: Settings) -> Iterator[Settings]:
     """The whole system: actors, HTTP, control plane."""
     from mldl_ray import compose
 
     compose.up(ray_cluster)
-    return ray_cluster
+    yield ray_cluster
+    _all_events_are_as_published(ray_cluster)
+
+
+def _all_events_are_as_published(settings: Settings) -> None:
+    """Hold everything that the journeys made happen against the published contract."""
+    from mldl_ray.client import MLDLClient
+
+    client, after, problems = MLDLClient(settings.url), 0, []
+    while page := client.events(after=after, limit=1000):
+        after = page[-1].position
+        problems += [found for event in page if (found := published_events.problem_of(event))]
+    assert problems == []
