@@ -1,7 +1,8 @@
 """The six bridges as an actor.
 
 What survives a restart: everything. Datasets, experience, subscriptions and how far each of them is are in the journal;
-a thread of this process only pumps events to their receivers, and one that starts anew goes on where the last stopped.
+threads of this process only pump events to their receivers and exchange with remote kernels, and one that starts anew
+goes on where the last stopped. Counts of calls begin again at zero.
 """
 
 from __future__ import annotations
@@ -10,20 +11,23 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from contracts.errors import MldlError, Unavailable
+from actors.exchanges import Rounds
+from contracts.bridges import BridgeName, BridgeView
+from contracts.errors import MldlError
 from contracts.ports import Blobs, Clock, Journal, Once
 from contracts.records import Dataset
 from contracts.specs import DataRef, Json
 from mldl_ray.bridges import ingress, mlt
-from mldl_ray.bridges._remote import RemoteKernel
 from mldl_ray.bridges.brokers import brokers
 from mldl_ray.bridges.dead_letters import dead_letters, redeliver
+from mldl_ray.bridges.exchange import ACTOR, Exchange
 from mldl_ray.bridges.governance import EmbeddedGovernance
 from mldl_ray.bridges.intelligence import EmbeddedIntelligence
+from mldl_ray.bridges.kernels import BRIDGES, Kernels, prometheus
 from mldl_ray.bridges.memory import EmbeddedMemory
 from mldl_ray.bridges.mesh import Mesh
 from mldl_ray.registry.catalog import Catalog
-from mldl_ray.settings import BridgeUrls, Settings
+from mldl_ray.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +53,9 @@ class Bridges:
         self._memory = EmbeddedMemory(journal, blobs, clock)
         self._governance = EmbeddedGovernance(journal, clock)
         self._intelligence = EmbeddedIntelligence(journal, clock, fairness_delta_max=settings.mldl.fairness.delta_max)
-        self._remote = _kernels(settings.mldl.bridges)
-        self._remote_trouble: dict[str, str] = {}
+        self.kernels = Kernels(settings.mldl.bridges)
+        self._exchanges = self._made_exchanges()
+        self.rounds = Rounds(self._exchanges, [self.kernels.probe])
         self._mesh = Mesh(journal, clock, brokers=brokers(settings.mldl.bridges.mesh, journal))
         self._stop = threading.Event()
         self._trouble: str | None = None
@@ -58,16 +63,20 @@ class Bridges:
         if autostart:
             self._pump = threading.Thread(target=self._pump_forever, name="mesh-pump", daemon=True)
             self._pump.start()
+            self.rounds.start()
 
     def register_dataset(
         self, ref: DataRef, *, dataset_id: str | None = None, by: str, reason: str = "", once: Once | None = None
     ) -> Dataset:
         """Read a file and keep its rows as a dataset; the same rows again are the same dataset."""
-        return self._memory.register(ref, dataset_id=dataset_id, by=by, reason=reason, once=once)
+        return self.kernels.here(
+            "memory",
+            lambda: self._memory.register(ref, dataset_id=dataset_id, by=by, reason=reason, once=once),
+        )
 
     def dataset(self, dataset_id: str, version: str | None = None) -> Dataset:
         """Give a dataset; the one registered last when no version is named."""
-        return self._memory.dataset(dataset_id, version)
+        return self.kernels.here("memory", lambda: self._memory.dataset(dataset_id, version))
 
     def datasets(self) -> list[Dataset]:
         """List every version of every dataset."""
@@ -81,37 +90,40 @@ class Bridges:
         """Look at a dataset's rows, held against the version before it: ``status``, ``reference``, ``findings``."""
         dataset = self._memory.dataset(dataset_id, version)
         before = self._before(dataset)
-        question = {
-            "dataset": dataset.model_dump(mode="json"),
-            "reference": before.model_dump(mode="json") if before else None,
-        }
+
+        def question() -> Json:
+            reference = before.model_dump(mode="json") if before else None
+            return {"dataset": dataset.model_dump(mode="json"), "reference": reference}
+
         facts = {
             "dataset_id": dataset.dataset_id,
             "version": dataset.version,
             "rows": dataset.rows,
             "reference": before.version if before else None,
         }
-        return self._asked("ingress", "inspect", question, lambda: self._inspected(dataset, before)) | facts
+        return self.kernels.asked("ingress", "inspect", question, lambda: self._inspected(dataset, before)) | facts
 
     def recommend(self, model_key: str, version: str) -> Json:
         """Ask the specialists whether to deploy a version: ``verdict``, ``confidence``, ``why``, ``votes``."""
         bundle = Catalog(self._journal).bundle(model_key, version)
         judged = self._journal.read("evaluation", bundle.evaluation_id) if bundle.evaluation_id else None
         facts: Json = {"model_key": model_key, "version": bundle.version}
-        question = facts | {"bundle": bundle.model_dump(mode="json"), "evaluation": judged.body if judged else None}
+
+        def question() -> Json:
+            return facts | {"bundle": bundle.model_dump(mode="json"), "evaluation": judged.body if judged else None}
 
         def here() -> Json:
             return self._intelligence.recommend(model_key, str(bundle.version))
 
-        return self._asked("intelligence", "recommend", question, here) | facts
+        return self.kernels.asked("intelligence", "recommend", question, here) | facts
 
     def families(self, meta: Json, limit: int = 3) -> list[str]:
         """Recommend families to train on data with such meta-features."""
-        return self._intelligence.families(meta, limit)
+        return self.kernels.here("intelligence", lambda: self._intelligence.families(meta, limit))
 
     def experience(self, model_key: str | None = None, limit: int = 100) -> list[Json]:
         """List what searches found, newest first."""
-        return mlt.experience(self._journal, model_key, limit)
+        return self.kernels.here("mlt", lambda: mlt.experience(self._journal, model_key, limit))
 
     def subscribe(self, url: str, *, types: Sequence[str] = (), secret: str, by: str, once: Once | None = None) -> Json:
         """Have events posted to an address, signed with the secret."""
@@ -144,36 +156,44 @@ class Bridges:
     def health(self) -> dict[str, str]:
         """Say of each bridge ``ok``, or why it is not. A receiver that is down is its own trouble, not the mesh's."""
         documents = _state(self._journal.position)
-        return {
-            "governance": _state(self._governance.policy),
-            "mlt": documents,
-            "intelligence": self._remote_trouble.get("intelligence", documents),
-            "memory": documents,
-            "ingress": self._remote_trouble.get("ingress", documents),
-            "mesh": self._mesh_state(),
-        }
+        here = {"governance": _state(self._governance.policy), "mesh": self._mesh_state()}
+        return {name: self.kernels.trouble(name) or here.get(name, documents) for name in BRIDGES}
+
+    def views(self) -> list[BridgeView]:
+        """Show each bridge: how it is, where it answers, what was asked of it."""
+        health, waiting = self.health(), {exchange.bridge: exchange.waiting() for exchange in self._exchanges}
+        return [self.kernels.view(name, health[name], waiting.get(name)) for name in BRIDGES]
+
+    def prometheus(self) -> str:
+        """Give the same in Prometheus' text format."""
+        health = self.health()
+        return prometheus(self.kernels.view(name, health[name]) for name in BRIDGES)
 
     def close(self) -> None:
         """Stop pumping; what is under way is finished."""
         self._stop.set()
         if self._pump is not None:
             self._pump.join()
+        self.rounds.close()
         self._mesh.close()
-        for kernel in self._remote.values():
-            kernel.close()
+        self.kernels.close()
 
-    def _asked(self, bridge: str, verb: str, question: Json, here: Callable[[], Json]) -> Json:
-        """Ask the remote kernel if there is one, and answer here while it is down: it never holds up the lifecycle."""
-        if bridge not in self._remote:
-            return here()
-        try:
-            found = self._remote[bridge].ask(verb, question)
-        except Unavailable as error:
-            log.warning("the %s bridge answers here: %s", bridge, error)
-            self._remote_trouble[bridge] = error.message
-            return here() | {"remote_error": error.message}
-        self._remote_trouble.pop(bridge, None)
-        return found
+    def _made_exchanges(self) -> list[Exchange]:
+        def experienced(item: Json) -> bool:
+            return mlt.take_experience(self._journal, item, by=ACTOR)
+
+        def noted(_: Json) -> bool:
+            return False
+
+        made: tuple[tuple[BridgeName, str, tuple[str, ...], Callable[[Json], bool]], ...] = (
+            ("mlt", "experience", (mlt.KIND,), experienced),
+            ("memory", "memory", ("dataset", "model_version"), noted),
+        )
+        return [
+            Exchange(name, verb, self.kernels.remote[name], self._journal, kinds=kinds, take=take)
+            for name, verb, kinds, take in made
+            if name in self.kernels.remote
+        ]
 
     def _inspected(self, dataset: Dataset, before: Dataset | None) -> Json:
         found = ingress.inspect(
@@ -207,15 +227,6 @@ class Bridges:
                 log.exception("the mesh's pump failed; it tries again in %g s", AFTER_TROUBLE_S)
                 self._trouble, pause_s = f"{type(error).__name__}: {error}", AFTER_TROUBLE_S
             self._stop.wait(pause_s)
-
-
-def _kernels(urls: BridgeUrls) -> dict[str, RemoteKernel]:
-    found: dict[str, RemoteKernel] = {}
-    if urls.intelligence:
-        found["intelligence"] = RemoteKernel(urls.intelligence, frozenset({"verdict", "why"}))
-    if urls.ingress:
-        found["ingress"] = RemoteKernel(urls.ingress, frozenset({"status", "findings"}))
-    return found
 
 
 def _state(ask: Callable[[], object]) -> str:

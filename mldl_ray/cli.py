@@ -9,6 +9,7 @@ import typer
 
 from mldl_ray.terminal import (
     audit,
+    bridges,
     datasets,
     deploying,
     endpoints,
@@ -22,7 +23,19 @@ from mldl_ray.terminal import (
 from mldl_ray.terminal.verb import group
 
 app = group("MLDL on Ray: define → train → evaluate → register → deploy → monitor → rollback.")
-for chapter in (system, training, datasets, registry, governing, deploying, endpoints, watching, events, audit):
+for chapter in (
+    system,
+    training,
+    datasets,
+    registry,
+    governing,
+    deploying,
+    endpoints,
+    watching,
+    events,
+    audit,
+    bridges,
+):
     chapter.add(app)
 
 

@@ -1,4 +1,4 @@
-"""The verbs of whoever runs the service: figures, alerts, datasets, keys. Events and the audit are in ``eventing``."""
+"""The verbs of whoever runs the service: figures, alerts, datasets, keys. Others are in ``eventing``, ``bridging``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from contracts.http import (
 )
 from contracts.records import Alert, Dataset
 from contracts.specs import DataRef, Json
+from mldl_ray.bridging import Bridging
 from mldl_ray.eventing import Eventing
 from mldl_ray.levels import Levels
-from mldl_ray.wire import in_path, parsed, read, version_path, with_path
+from mldl_ray.wire import in_path, parsed, read, with_path
 
 
-class Operations(Levels, Eventing):
+class Operations(Levels, Eventing, Bridging):
     """Watch and administer a service."""
 
     # Watching
@@ -88,17 +89,3 @@ class Operations(Levels, Eventing):
         """Revoke a bearer key."""
         answer = self._transport.call("DELETE", f"/keys/{in_path(key_id)}", query={"reason": reason})
         return parsed(KeyView, answer)
-
-    # Bridges
-
-    def recommendation(self, model_key: str, version: str = "latest") -> Json:
-        """Show the specialists' consensus on deploying a version: ``verdict``, ``confidence``, ``why``, ``votes``."""
-        return self._get(Json, f"{version_path(model_key, version)}/recommendation")
-
-    def quality(self, dataset_id: str, version: str | None = None) -> Json:
-        """Show what is wrong with a dataset's rows: ``status``, ``findings``."""
-        return self._get(Json, f"/datasets/{in_path(dataset_id)}/quality", version=version)
-
-    def experience(self, *, model_key: str | None = None, limit: int = 100) -> list[Json]:
-        """List what searches found, newest first."""
-        return self._get(list[Json], "/experience", model_key=model_key, limit=limit)

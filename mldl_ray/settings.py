@@ -110,12 +110,34 @@ class MeshDefaults(Words):
     nats: NatsBroker | None = Field(default=None, description="None: no broker.")
 
 
-class BridgeUrls(Words):
-    """Remote kernels that are asked first; the embedded bridge answers where none is named, or while it is down."""
+class RemoteBridge(Words):
+    """A kernel on another machine; a plain URL is one with the defaults."""
 
-    intelligence: str | None = Field(default=None, description="Asked by POST <url>/recommend.")
-    ingress: str | None = Field(default=None, description="Asked by POST <url>/inspect.")
-    governance: str | None = Field(
+    url: str = Field(pattern=r"^https?://[^\s/]", max_length=2000)
+    timeout_s: float = Field(default=5.0, gt=0, le=60, description="Of one attempt, for the whole answer.")
+    retries: int = Field(default=2, ge=0, le=10, description="Attempts after the first, each a little later.")
+    open_after: int = Field(default=3, ge=1, description="Failed attempts in a row after which it is left alone.")
+    rest_s: float = Field(default=30.0, gt=0, description="Seconds that it then is.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, given: Any) -> Any:
+        return {"url": given} if isinstance(given, str) else given
+
+
+class BridgeUrls(Words):
+    """Remote kernels, each ``{url, timeout_s, retries, open_after, rest_s}`` or a plain URL.
+
+    The embedded bridge answers where none is named, or while it is down; governance is the exception.
+    """
+
+    intelligence: RemoteBridge | None = Field(default=None, description="Asked by POST <url>/recommend.")
+    ingress: RemoteBridge | None = Field(default=None, description="Asked by POST <url>/inspect.")
+    mlt: RemoteBridge | None = Field(default=None, description="Exchanges experience by POST <url>/experience.")
+    memory: RemoteBridge | None = Field(
+        default=None, description="Gets datasets and lineage, gives feature views, by POST <url>/memory."
+    )
+    governance: RemoteBridge | None = Field(
         default=None, description="Asked by POST <url>/check; must agree, and while it is down nothing moves."
     )
     mesh: MeshDefaults = MeshDefaults()

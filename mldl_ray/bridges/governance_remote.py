@@ -120,7 +120,7 @@ def _in_time(ask: Callable[[], Json]) -> Json:
 
 def open_governance(settings: Settings, journal: Journal, clock: Clock) -> EmbeddedGovernance:
     """Give the governance that the settings name: embedded, or with a remote kernel's agreement."""
-    url = settings.mldl.bridges.governance
-    if not url:
+    remote = settings.mldl.bridges.governance
+    if remote is None:
         return EmbeddedGovernance(journal, clock)
-    return RemoteGovernance(journal, clock, RemoteKernel(url, frozenset({"allowed"})))
+    return RemoteGovernance(journal, clock, RemoteKernel.of(remote, frozenset({"allowed"})))

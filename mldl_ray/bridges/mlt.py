@@ -15,11 +15,12 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field, ValidationError, field_validator
 
-from contracts.errors import Conflict
+from contracts.errors import Conflict, Incompatible
 from contracts.ports import Document, Journal, Write
 from contracts.records import Job, TrainedBundle, WarmStart
-from contracts.specs import Json, Task
+from contracts.specs import Json, Name, Task, Words
 from mldl_ray.bridges._landmarks import landmarks
 from mldl_ray.bridges._statistics import kind_of
 from mldl_ray.evaluation.metrics import METRICS
@@ -85,6 +86,64 @@ def record_experience(journal: Journal, job: Job, bundle: TrainedBundle, meta: J
     except Conflict:
         if journal.read(KIND, job.job_id) is None:
             raise
+
+
+class Found(Words):
+    """A configuration and its score."""
+
+    config: Json
+    score: float | None = None
+
+
+class SharedExperience(Words):
+    """What a search elsewhere found, as a kernel tells it."""
+
+    id: Name = Field(description="The same experience has the same id, always.")
+    model_key: Name
+    family: Name
+    task: Task
+    metric: str | None = None
+    meta: Json = Field(description="As ``meta_of`` gives it.")
+    config: Json
+    score: float | None = None
+    best: tuple[Found, ...] = ()
+    cost_units: float = Field(default=0.0, ge=0)
+
+    @field_validator("meta")
+    @classmethod
+    def _figures(cls, meta: Json) -> Json:
+        for name in (*_SCALE, *_SHARES):
+            value = meta.get(name, 0)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"{name} is {value!r:.50}; it must be a finite number")
+        return meta
+
+
+def take_experience(journal: Journal, item: Json, *, by: str) -> bool:
+    """Keep what another kernel found, once; false when it is known already.
+
+    Args:
+        journal: Where experience is.
+        item: An experience with its ``id``, or a document that some other system sent to that kernel.
+        by: Who writes.
+
+    Raises:
+        Incompatible: It is no experience; the message says why.
+    """
+    body = item.get("body")
+    given = {**body, "id": item.get("key")} if isinstance(body, dict) else item
+    try:
+        found = SharedExperience.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Incompatible(f"experience {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    key = f"elsewhere-{found.id}"[:128]
+    if journal.read(KIND, key) is not None:
+        return False
+    kept = found.model_dump(mode="json", exclude={"id"}) | {"elsewhere": found.id}
+    write = Write(kind=KIND, key=key, expected_version=0, body=kept)
+    journal.append([write], actor=by, reason=f"found elsewhere, by {found.model_key}")
+    return True
 
 
 def experience(journal: Journal, model_key: str | None = None, limit: int = 100) -> list[Json]:

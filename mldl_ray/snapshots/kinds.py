@@ -28,6 +28,7 @@ EXCLUDED = {
     "api_key": "a revoked key must not open the door again",
     "subscription": "where events go belongs to their receivers, who were told of what happened since",
     "subscription_offset": "what was delivered was delivered",
+    "exchange": "what was exchanged with other kernels was exchanged",
     "dead_letter": "what could not be delivered is still to be told",
 }
 """Kind → why a rollback leaves it alone."""

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from contracts.bridges import BridgeView
 from contracts.http import WebhookRequest, WebhookView
 from contracts.records import Compliance
 from contracts.specs import Json
@@ -14,6 +15,12 @@ from serve.calls import ActorsOf, OnceOf, StrictRoute
 from serve.routes import IdInPath, KeyFilter, KeyInPath, Limit, VersionInPath, WhyInQuery
 
 router = APIRouter(tags=["bridges"], route_class=StrictRoute)
+
+
+@router.get("/bridges", response_model=list[BridgeView])
+def bridges(actors: ActorsOf, _: Reader) -> Any:
+    """List the six bridges: how each is, where it answers, how often it was asked and in vain."""
+    return actors.bridges.views()
 
 
 @router.get("/registry/{model_key}/{version}/compliance", response_model=Compliance)

@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse
 
+from contracts.errors import Unavailable
 from contracts.http import FeedbackAnswer, FeedbackFile, FeedbackRequest, Why
 from contracts.records import Alert
 from contracts.slos import AlertGroup, Silence, SilenceRequest, Slo, SloRequest, SloView
 from contracts.specs import Json
 from serve.access import Deployer, Predictor, Reader
-from serve.calls import ActorsOf, OnceOf, StrictRoute
+from serve.calls import Actors, ActorsOf, OnceOf, StrictRoute
 from serve.routes import IdInPath, KeyFilter, Limit, WhyInQuery
 
 router = APIRouter(tags=["monitoring"], route_class=StrictRoute)
@@ -40,7 +41,7 @@ def live(actors: ActorsOf, _: Reader) -> Any:
 @router.get("/metrics", response_class=PlainTextResponse)
 def prometheus(actors: ActorsOf, _: Reader) -> Any:
     """Show the same in Prometheus' text format."""
-    return PlainTextResponse(actors.monitor.prometheus(), media_type=PROMETHEUS)
+    return PlainTextResponse(actors.monitor.prometheus() + _of_bridges(actors), media_type=PROMETHEUS)
 
 
 @router.get("/alerts", response_model=list[Alert])
@@ -113,3 +114,11 @@ def set_slo(body: SloRequest, actors: ActorsOf, caller: Deployer, once: OnceOf) 
 def remove_slo(name: IdInPath, actors: ActorsOf, caller: Deployer, reason: WhyInQuery, once: OnceOf) -> Any:
     """Remove an objective."""
     return actors.monitor.remove_slo(name, reason=reason, by=caller.name, once=once)
+
+
+def _of_bridges(actors: Actors) -> str:
+    """Give the bridges' figures; a scrape goes on without them while that actor restarts."""
+    try:
+        return str(actors.bridges.prometheus())
+    except Unavailable:
+        return ""

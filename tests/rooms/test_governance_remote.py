@@ -12,7 +12,7 @@ import pytest
 
 from contracts.errors import Conflict, Unavailable
 from contracts.policies import Policy
-from mldl_ray.bridges import _remote, governance_remote
+from mldl_ray.bridges import governance_remote
 from mldl_ray.bridges.governance_acts import ask, warn
 from mldl_ray.bridges.governance_remote import RemoteGovernance, open_governance
 from mldl_ray.clock import SettableClock
@@ -93,9 +93,8 @@ def journal() -> MemoryJournal:
 
 @pytest.fixture
 def governance(kernel: Kernel, journal: MemoryJournal, tmp_path: Path) -> RemoteGovernance:
-    settings = load_settings(
-        {}, home=tmp_path, mldl=load_defaults(f"mldl: {{bridges: {{governance: '{kernel.url}'}}}}")
-    )
+    remote = f"{{url: '{kernel.url}', timeout_s: 1, retries: 0}}"
+    settings = load_settings({}, home=tmp_path, mldl=load_defaults(f"mldl: {{bridges: {{governance: {remote}}}}}"))
     found = open_governance(settings, journal, SettableClock(1000.0))
     assert isinstance(found, RemoteGovernance)
     return found
@@ -160,9 +159,8 @@ def test_an_answer_that_is_none_allows_nothing(
 
 
 def test_a_kernel_that_is_slow_is_not_waited_for_and_allows_nothing(
-    kernel: Kernel, governance: RemoteGovernance, journal: MemoryJournal, monkeypatch: pytest.MonkeyPatch
+    kernel: Kernel, governance: RemoteGovernance, journal: MemoryJournal
 ) -> None:
-    monkeypatch.setattr(_remote, "TIMEOUT_S", 0.2)
     kernel.say("slow")
     with pytest.raises(Unavailable, match="nothing may deploy until it answers; a rollback still may"):
         ask(governance, journal, "deploy", BUNDLE, "dan")

@@ -1,0 +1,27 @@
+"""The client's verbs of the bridges: what they know, and how they are."""
+
+from __future__ import annotations
+
+from contracts.bridges import BridgeView
+from contracts.specs import Json
+from mldl_ray.wire import Caller, in_path, version_path
+
+
+class Bridging(Caller):
+    """Ask the bridges."""
+
+    def bridges(self) -> list[BridgeView]:
+        """List the six bridges: how each is, where it answers, how often it was asked."""
+        return self._get(list[BridgeView], "/bridges")
+
+    def recommendation(self, model_key: str, version: str = "latest") -> Json:
+        """Show the specialists' consensus on deploying a version: ``verdict``, ``confidence``, ``why``, ``votes``."""
+        return self._get(Json, f"{version_path(model_key, version)}/recommendation")
+
+    def quality(self, dataset_id: str, version: str | None = None) -> Json:
+        """Show what is wrong with a dataset's rows: ``status``, ``findings``."""
+        return self._get(Json, f"/datasets/{in_path(dataset_id)}/quality", version=version)
+
+    def experience(self, *, model_key: str | None = None, limit: int = 100) -> list[Json]:
+        """List what searches found, newest first."""
+        return self._get(list[Json], "/experience", model_key=model_key, limit=limit)
