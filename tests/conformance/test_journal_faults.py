@@ -102,7 +102,7 @@ def test_a_damaged_file_is_found(tmp_path: Path, clock: SettableClock) -> None:
 def test_a_database_that_somebody_holds_is_unavailable_and_nothing_is_written(
     tmp_path: Path, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mldl_ray.journal._sql._BUSY_MS", 50)
+    monkeypatch.setattr("mldl_ray.journal._engine._BUSY_MS", 50)
     file = tmp_path / "journal.db"
     journal = SqlJournal(f"sqlite:///{file}", clock)
     holder = sqlite3.connect(file, isolation_level=None)
