@@ -1,8 +1,9 @@
-"""The client's verbs of the bridges: what they know, and how they are."""
+"""The client's verbs of the bridges: what they know, and how they are; and the key figures."""
 
 from __future__ import annotations
 
 from contracts.bridges import BridgeView
+from contracts.kpis import Kpi, KpiGroup
 from contracts.specs import Json
 from mldl_ray.wire import Caller, in_path, version_path
 
@@ -13,6 +14,10 @@ class Bridging(Caller):
     def bridges(self) -> list[BridgeView]:
         """List the six bridges: how each is, where it answers, how often it was asked."""
         return self._get(list[BridgeView], "/bridges")
+
+    def kpis(self, *, window_s: float | None = None, group: KpiGroup | None = None) -> list[Kpi]:
+        """List the key figures; ``window_s``: how far back rollouts, jobs and events count, a week when absent."""
+        return self._get(list[Kpi], "/kpis", window_s=window_s, group=group)
 
     def recommendation(self, model_key: str, version: str = "latest") -> Json:
         """Show the specialists' consensus on deploying a version: ``verdict``, ``confidence``, ``why``, ``votes``."""
