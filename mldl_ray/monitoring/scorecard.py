@@ -166,7 +166,7 @@ def _traffic(facts: Facts) -> Iterable[Kpi]:
 def _rollouts(facts: Facts) -> Iterable[Kpi]:
     tried = [one for one in facts.deployments if one.strategy in _TRIED]
     states = Counter(one.status for one in tried)
-    by = {state: float(count) for state, count in states.items()}
+    by = {str(state): float(count) for state, count in states.items()}
     words = "canary, shadow and blue/green rollouts that ended in the window"
     share = states["succeeded"] / len(tried) if tried else None
     yield _windowed(
