@@ -108,9 +108,13 @@ def events() -> str:
 
 def api() -> str:
     """Write the OpenAPI document of the HTTP surface."""
+    return _yaml(api_document())
+
+
+def api_document() -> Json:
+    """Give the OpenAPI document of the HTTP surface."""
     nobody: Any = None
-    app = build_app(Actors(*[nobody] * len(Actors._fields)), load_settings({}))
-    return _yaml(app.openapi())
+    return build_app(Actors(*[nobody] * len(Actors._fields)), load_settings({})).openapi()
 
 
 FILES: dict[str, Callable[[], str]] = {

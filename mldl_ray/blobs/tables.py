@@ -6,7 +6,9 @@ index there) is dropped, so that the same rows give the same bytes.
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -19,6 +21,7 @@ _MAGIC = b"PAR1"
 _PARQUET = {".parquet", ".pq"}
 _DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _COMPRESSED = {".gz", ".bz2", ".zst"}
+_NO_PATH = {errno.ENAMETOOLONG, errno.EINVAL, errno.ENOTDIR, errno.ELOOP}
 _LARGEST_BLOCK = 2**31 - 1
 
 
@@ -86,16 +89,25 @@ def _bytes_of(uri: str) -> bytes:
             raise Incompatible(f"{uri} is a folder; name one Parquet or CSV file", {"uri": uri})
         with store.open_input_file(path) as stream:
             data: bytes = stream.read()
+    except pa.ArrowInvalid as error:
+        raise Incompatible(f"{uri[:200]} is no path: {_first_line(error)}") from error
     except PermissionError as error:
         raise Incompatible(f"{uri} may not be read by this process: {error.strerror}", {"uri": uri}) from error
     except OSError as error:
+        if error.errno in _NO_PATH:
+            raise Incompatible(f"{uri[:200]} is no path: {os.strerror(error.errno)}") from error
         raise Unavailable(f"{uri} cannot be reached: {_first_line(error)}", {"uri": uri}) from error
     return data
 
 
 def _locate(uri: str) -> tuple[fs.FileSystem, str]:
+    if not uri.isprintable():
+        raise Incompatible(f"{uri[:200]!r} is no path: it holds characters that cannot be seen")
     if "://" not in uri:
-        return fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
+        try:
+            return fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
+        except RuntimeError as error:
+            raise Incompatible(f"{uri[:200]} names the home of a user whom this machine does not know") from error
     try:
         store, path = fs.FileSystem.from_uri(uri)
     except (pa.ArrowInvalid, ValueError) as error:

@@ -150,7 +150,7 @@ def _known(table: pa.Table, ref: DataRef) -> None:
     single = {"target": ref.target, "time_column": ref.time_column, "group_column": ref.group_column}
     single |= {"weight_column": ref.weight_column}
     several = {"sensitive": ref.sensitive, "features": ref.features or (), "exclude": ref.exclude}
-    wanted = [(role, (name,)) for role, name in single.items() if name] + list(several.items())
+    wanted = [(role, (name,)) for role, name in single.items() if name is not None] + list(several.items())
     for role, names in wanted:
         for name in names:
             if name not in table.column_names:

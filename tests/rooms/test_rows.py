@@ -119,3 +119,10 @@ def test_one_class_no_rows_and_empty_features_are_refused() -> None:
 def test_features_and_target_given_apart_must_have_one_length() -> None:
     with pytest.raises(Incompatible, match="X has 2 rows but y has 3"):
         TrainingRows.of_arrays([[1.0], [2.0]], [0, 1, 1], "classification")
+
+
+@pytest.mark.parametrize("role", ["target", "time_column", "group_column", "weight_column"])
+def test_a_column_without_a_name_is_refused_as_any_unknown_one(role: str) -> None:
+    ref = DataRef(**{"uri": "x", "target": "y"} | {role: ""})
+    with pytest.raises(Incompatible, match=f"{role} names column ''"):
+        TrainingRows.of(pa.table({"a": [1.0, 2.0], "y": [0, 1]}), ref, "classification")

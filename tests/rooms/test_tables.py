@@ -82,6 +82,14 @@ def test_a_missing_file_a_folder_and_a_strange_scheme_are_told_apart(tmp_path: P
         read_table("gopher://x/y.csv")
 
 
+@pytest.mark.parametrize(
+    "uri", ["x" * 5000, "~nobody-of-that-name/a.csv", "a\0b.csv", "\ud800.csv", "file:///a%00b.csv"]
+)
+def test_what_can_be_no_path_is_refused(uri: str) -> None:
+    with pytest.raises(Incompatible, match=r"is no path|whom this machine does not know"):
+        read_table(uri)
+
+
 def test_the_same_rows_give_the_same_bytes_however_they_were_chunked() -> None:
     chunked = pa.concat_tables([ROWS.slice(0, 1), ROWS.slice(1)])
     assert parquet_bytes(chunked) == parquet_bytes(ROWS)
