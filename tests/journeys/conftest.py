@@ -22,7 +22,15 @@ from mldl_ray.client import MLDLClient
 from mldl_ray.demo.load import LiveLoad
 from mldl_ray.settings import Settings
 
-CANARY: dict[str, Any] = {"canary_steps": [10, 50, 100], "promotion_window": 2, "bake_window": 1, "harm_budget": 0.1}
+ROLLBACK_ON = ["metric_drop", "violation"]
+"""Without ``drift_spike``: the same few hundred rows again and again are not like the held-out ones, and it is seen."""
+CANARY: dict[str, Any] = {
+    "canary_steps": [10, 50, 100],
+    "promotion_window": 2,
+    "bake_window": 1,
+    "harm_budget": 0.1,
+    "guardrails": {"rollback_on": ROLLBACK_ON},
+}
 
 
 class Rollouts:

@@ -49,7 +49,7 @@ def test_a_rollout_does_not_wait_for_replicas_that_are_taken_away(rollouts, load
 def test_green_is_asked_what_was_asked_lately_before_the_switch(rollouts, load: LiveLoad) -> None:
     rollouts.make_stable("1.0.1")
     rollouts.until(lambda: load.served > 100, "load")
-    asked = rollouts.client.deploy(rollouts.key, "1.0.2", {"strategy": "blue_green", "bake_window": 1})
+    asked = rollouts.deploy("1.0.2", strategy="blue_green")
     ended = rollouts.ended(asked.deployment_id)
     assert ended.status == "succeeded", ended.history[-1]
     assert ended.replay is not None
