@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from actors.directory import Remote
 from contracts.errors import Unavailable
 from contracts.events import Event, EventType, Fact
-from contracts.ports import Document, Once, Receipt, Seal, Verification, Write
+from contracts.ports import Append, Document, Once, Receipt, Seal, Verification, Write
 from mldl_ray.clock import SystemClock
 from mldl_ray.journal import open_journal
 
@@ -71,6 +71,10 @@ class JournalActor:
     def seal(self, kinds: Sequence[str], as_of: int | None) -> Seal:
         """Give the chain's hash."""
         return self._store.seal(kinds, as_of=as_of)
+
+    def appends(self, options: dict[str, Any]) -> list[Append]:
+        """List appends."""
+        return self._store.appends(**options)
 
     def verify(self) -> Verification:
         """Recompute the hash chain."""
@@ -161,6 +165,22 @@ class RemoteJournal:
         """Give the chain's hash."""
         found: Seal = _patiently(lambda: self._actor.seal(list(kinds), as_of))
         return found
+
+    def appends(
+        self,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        actor: str | None = None,
+        kind: str | None = None,
+        subject: str | None = None,
+        since_s: float | None = None,
+        until_s: float | None = None,
+    ) -> list[Append]:
+        """List appends."""
+        options: dict[str, Any] = {"after": after, "limit": limit, "actor": actor, "kind": kind, "subject": subject}
+        options |= {"since_s": since_s, "until_s": until_s}
+        return _patiently(lambda: self._actor.appends(options))
 
     def verify(self) -> Verification:
         """Recompute the hash chain."""

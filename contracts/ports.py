@@ -72,6 +72,17 @@ class Verification(Words):
     problem: str | None = None
 
 
+class Append(Words):
+    """One append as the chain binds it: what was written, by whom, when and why, without the documents' bodies."""
+
+    position: int
+    content: str = Field(
+        description="JSON: actor, at_s, documents (kind, key, version, sha256 of the body), events, once, reason."
+    )
+    previous_hash: str
+    hash: str = Field(description="sha256 of the previous hash, a line end, and the content; hex.")
+
+
 class Seal(Words):
     """What the whole journal up to a position is bound by: the chain's hash there."""
 
@@ -157,6 +168,23 @@ class Journal(Protocol):
         """Give the chain's hash now, or at a position; now with the number of live documents of some kinds.
 
         Reads no document: what it costs does not grow with their size.
+        """
+        ...
+
+    def appends(
+        self,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        actor: str | None = None,
+        kind: str | None = None,
+        subject: str | None = None,
+        since_s: float | None = None,
+        until_s: float | None = None,
+    ) -> list[Append]:
+        """List appends after a position, in order: by whom, of a kind of document or type of event, about what, when.
+
+        ``subject`` is that of an event or the key of a document; both times are included.
         """
         ...
 

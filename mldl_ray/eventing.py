@@ -8,7 +8,8 @@ from contracts.events import Event
 from contracts.http import AuditEntry, WebhookRequest, WebhookView
 from contracts.mesh import ConsumerView, DeadLetter, Redelivered, RedeliverRequest, ReplayEventsRequest
 from contracts.ports import Verification
-from mldl_ray.wire import Caller, in_path, read
+from contracts.specs import Json
+from mldl_ray.wire import Caller, in_path, parsed, read
 
 
 class Eventing(Caller):
@@ -56,9 +57,35 @@ class Eventing(Caller):
         """Post no more events to an address."""
         self._transport.call("DELETE", f"/webhooks/{in_path(subscription_id)}", query={"reason": reason})
 
-    def audit(self, *, after: int = 0, limit: int = 100, subject: str | None = None) -> list[AuditEntry]:
-        """List who did what, when and why."""
-        return self._get(list[AuditEntry], "/audit", after=after, limit=limit, subject=subject)
+    def audit(
+        self,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        subject: str | None = None,
+        actor: str | None = None,
+        kind: str | None = None,
+        since_s: float | None = None,
+        until_s: float | None = None,
+    ) -> list[AuditEntry]:
+        """List who did what, when and why.
+
+        Args:
+            after: Only after this journal position.
+            limit: About so many; the last change is told whole.
+            subject: What it is about: a model_key, job_id, deployment_id…
+            actor: Who did it.
+            kind: A type of event, or a kind of document.
+            since_s: Unix seconds, included.
+            until_s: Unix seconds, included.
+        """
+        query: Json = {"after": after, "limit": limit, "subject": subject, "actor": actor, "kind": kind}
+        query |= {"since_s": since_s, "until_s": until_s}
+        return parsed(list[AuditEntry], self._transport.call("GET", "/audit", query=query))
+
+    def audit_export(self, *, after: int = 0, until: int | None = None) -> Iterator[str]:
+        """Give the whole chain as JSON lines, for an auditor; ``mldl audit check`` checks them."""
+        return self._transport.lines("/audit/export", {"after": after} | ({} if until is None else {"until": until}))
 
     def audit_verify(self) -> Verification:
         """Have the hash chain of the whole journal recomputed."""

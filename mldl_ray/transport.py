@@ -111,6 +111,21 @@ class Transport:
                     raise self._nobody(error) from error
             time.sleep(PAUSE_S)
 
+    def lines(self, path: str, query: Json) -> Iterator[str]:
+        """Give a long answer line by line, with their ends.
+
+        Raises:
+            MldlError: What the service said; ``Unavailable`` when it broke off or nobody answers.
+        """
+        try:
+            with self._http.stream("GET", path, params=query, timeout=TIMEOUT) as response:
+                if not response.is_success:
+                    response.read()
+                    raise error_of(response)
+                yield from _lines(response)
+        except httpx.TransportError as error:
+            raise self._nobody(error) from error
+
     def _stream(self, after: int, query: Json) -> Iterator[tuple[int | None, Event | None]]:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
         with self._http.stream("GET", "/events", params=query, headers=headers, timeout=STREAM_TIMEOUT) as response:
@@ -118,7 +133,7 @@ class Transport:
                 response.read()
                 raise error_of(response)
             event_id: int | None = None
-            for line in response.iter_lines():
+            for line in map(str.rstrip, _lines(response)):
                 name, _, value = line.partition(": ")
                 if name == "id":
                     event_id = int(value)
@@ -127,6 +142,17 @@ class Transport:
                     event_id = None
                 else:
                     yield None, None
+
+
+def _lines(response: httpx.Response) -> Iterator[str]:
+    """Split at line feeds and nowhere else: a JSON text may hold other characters that end lines."""
+    rest = b""
+    for part in response.iter_bytes():
+        *whole, rest = (rest + part).split(b"\n")
+        for line in whole:
+            yield line.decode() + "\n"
+    if rest:
+        yield rest.decode()
 
 
 def error_of(response: httpx.Response) -> MldlError:

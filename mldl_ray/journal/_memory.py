@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from contracts.events import Event, EventType, Fact
-from contracts.ports import Clock, Document, Once, Receipt, Seal, Verification, Write
+from contracts.ports import Append, Clock, Document, Once, Receipt, Seal, Verification, Write
 from mldl_ray.journal import _chain
+from mldl_ray.journal._appends import Wanted
 
 
 class _Append(NamedTuple):
@@ -196,6 +198,28 @@ class MemoryJournal:
                 if kind in counts and versions[-1].body is not None:
                     counts[kind] += 1
             return Seal(position=position, head=head, counts=counts)
+
+    def appends(
+        self,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        actor: str | None = None,
+        kind: str | None = None,
+        subject: str | None = None,
+        since_s: float | None = None,
+        until_s: float | None = None,
+    ) -> list[Append]:
+        """List appends in order."""
+        with self._lock:
+            kept = list(enumerate(self._appends[max(0, after) :], start=max(0, after) + 1))
+        wanted = Wanted(actor, kind, subject, since_s, until_s)
+        found = (
+            Append(position=position, content=append.content, previous_hash=append.previous, hash=append.hash)
+            for position, append in kept
+            if wanted.has(json.loads(append.content))
+        )
+        return list(islice(found, max(0, limit)))
 
     def verify(self) -> Verification:
         """Recompute the chain."""

@@ -16,8 +16,9 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 
 from contracts.errors import Broken, Incompatible, MldlError, Unavailable
 from contracts.events import Event, EventType, Fact
-from contracts.ports import Clock, Document, Once, Receipt, Seal, Verification, Write
+from contracts.ports import Append, Clock, Document, Once, Receipt, Seal, Verification, Write
 from mldl_ray.journal import _chain
+from mldl_ray.journal._appends import Wanted
 from mldl_ray.journal._engine import open_engine
 from mldl_ray.journal._schema import SCHEMA_VERSION, appends, documents, events, heads, meta, metadata
 from mldl_ray.journal._verify import verify_rows
@@ -215,6 +216,21 @@ class SqlJournal:
         position, head = (tail.position, tail.hash) if tail else (0, _chain.GENESIS)
         counts = dict.fromkeys(kinds, 0) | {row.kind: int(row.live) for row in rows}
         return Seal(position=position, head=head, counts=counts)
+
+    def appends(
+        self,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        actor: str | None = None,
+        kind: str | None = None,
+        subject: str | None = None,
+        since_s: float | None = None,
+        until_s: float | None = None,
+    ) -> list[Append]:
+        """List appends in order."""
+        found = self._all(Wanted(actor, kind, subject, since_s, until_s).query(after, limit))
+        return [Append.model_validate(row._asdict()) for row in found]
 
     def verify(self) -> Verification:
         """Recompute the chain and compare every row of every table with it."""

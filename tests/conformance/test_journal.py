@@ -328,6 +328,39 @@ class JournalConformance:
         assert journal.events()[0].data == {"list": [1]}
         assert put(journal, doc("z", 0, {}), once=Once(key="k", digest="d")).documents[0].body == {"list": [1]}
 
+    # appends
+
+    def test_appends_are_found_by_actor_kind_subject_and_time(self, journal: Journal, clock: SettableClock) -> None:
+        journal.append([doc("a", 0, {})], [fact("m")], actor='an"né', reason="r")
+        clock.advance(10)
+        journal.append([doc("b", 0, {}, "other")], actor="bo", reason="r")
+        clock.advance(10)
+        journal.append([], [fact("b", "MLDL_KEY_CHANGED")], actor="ann", reason="r")
+
+        def found(**wanted: object) -> list[int]:
+            return [append.position for append in journal.appends(**wanted)]  # type: ignore[arg-type]  # a test's options
+
+        assert found() == [1, 2, 3]
+        assert found(actor='an"né') == [1]
+        assert found(actor="an") == []
+        assert [found(kind=kind) for kind in ("thing", "other", "MLDL_KEY_CHANGED", "none")] == [[1], [2], [3], []]
+        assert [found(subject=subject) for subject in ("a", "b", "m")] == [[1], [2, 3], [1]]
+        begin = 1_700_000_000.25
+        assert found(since_s=begin + 10) == [2, 3]
+        assert found(since_s=begin + 1, until_s=begin + 10) == [2]
+        assert found(after=1, limit=1) == [2]
+        assert found(actor="bo", kind="thing") == []
+
+    def test_appends_are_links_of_the_chain(self, journal: Journal) -> None:
+        put(journal, doc("a", 0, {"n": 1}), facts=(fact("a"),))
+        put(journal, doc("a", 1, None))
+        first, second = journal.appends()
+        assert second.previous_hash == first.hash
+        assert second.hash == journal.verify().head
+        content = json.loads(first.content)
+        assert (content["actor"], content["reason"], content["events"][0]["subject"]) == ("ann", "because", "a")
+        assert [document[:3] for document in content["documents"]] == [["thing", "a", 1]]
+
     # the chain, and many writers
 
     def test_the_chain_says_how_long_it_is_and_where_it_ends(self, journal: Journal) -> None:
