@@ -17,6 +17,7 @@ import pytest
 
 from actors.directory import Remote
 from contracts.http import DeploymentAccepted, DeploymentView
+from contracts.rollouts import LIVE_STATES
 from mldl_ray import cluster
 from mldl_ray.client import MLDLClient
 from mldl_ray.demo.load import LiveLoad
@@ -94,7 +95,11 @@ class Rollouts:
         return str(self.client.version(self.key, "stable").bundle.version)
 
     def make_stable(self, version: str) -> None:
-        """Have a version serve, whatever served before."""
+        """Have a version serve, whatever served before or is left going on by a test that failed."""
+        for left in self.client.deployments(model_key=self.key):
+            if left.status in LIVE_STATES:
+                self.client.rollback(deployment_id=left.deployment_id, reason="test")
+                self.ended(left.deployment_id)
         if self.stable != version:
             asked = self.client.deploy(self.key, version, {"strategy": "blue_green", "bake_window": 0})
             ended = self.ended(asked.deployment_id)

@@ -37,6 +37,7 @@ def test_a_sticky_key_keeps_its_version_within_a_step(rollouts) -> None:
     rollouts.make_stable("1.0.1")
     client, key, row = rollouts.client, rollouts.key, rollouts.rows[:1]
     asked = rollouts.begin("1.0.2", promotion_window=3600)
+    rollouts.until(lambda: all(found.applied for found in client.endpoints()), "replicas to apply it")
     people = [f"person-{i}" for i in range(300)]
     first = {who: client.predict(key, row, key=who)["model_version"] for who in people}
     again = {who: client.predict(key, row, key=who)["model_version"] for who in people}
