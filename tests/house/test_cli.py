@@ -38,6 +38,9 @@ def options(path: tuple[str, ...]) -> str:
     return run(*path, "--help").stdout
 
 
+LOCAL = {("up",), ("down",), ("environment",), ("demo",), ("audit", "check")}
+
+
 @pytest.fixture(autouse=True)
 def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MLDL_HOME", str(tmp_path))
@@ -57,7 +60,7 @@ def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
 def test_every_command_takes_json_and_every_remote_one_its_service_key_and_actor(path: tuple[str, ...]) -> None:
     text = options(path)
     assert "--json" in text
-    if path[0] not in {"up", "down", "environment", "demo"}:
+    if path not in LOCAL:
         for name in ("--url", "--api-key", "--as"):
             assert name in text, name
 
