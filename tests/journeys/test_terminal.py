@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import shlex
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,9 @@ def test_readme_commands_take_a_model_from_data_to_a_prediction(person: Person, 
 
     assert person.json("status")["status"] == "ok"
     assert "job server" in person.types("status")
-    assert KEY in person.types("metrics")
+    deadline = time.monotonic() + 30
+    while KEY not in person.types("metrics"):  # the replica tells the monitor when it has a moment
+        assert time.monotonic() < deadline
     assert KEY in person.types("metrics --prometheus")
 
 
