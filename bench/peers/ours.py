@@ -45,6 +45,7 @@ class Ours:
     def __init__(self, url: str, admin_key: str) -> None:
         self._url = url
         self._admin = MLDLClient(url, key=admin_key)
+        self._trainer = MLDLClient(url, key=self._admin.create_key("trainer", "trainer").secret)
         self._approver = MLDLClient(url, key=self._admin.create_key("approver", "approver").secret)
         self._caller_key = self._admin.create_key("caller", "viewer").secret
         self._rollouts: dict[str, tuple[str, str]] = {}
@@ -131,7 +132,7 @@ class Ours:
         return found.status == "canary"
 
     def _version(self, workload: Workload, seed: int) -> str:
-        job = self._admin.train(
+        job = self._trainer.train(
             {
                 "spec": {"model_key": workload.name, "family": workload.family, "hyperparams": workload.hyperparams},
                 "data": {"uri": str(workload.file), "target": workload.target},
@@ -141,10 +142,10 @@ class Ours:
                 "seed": seed,
             }
         )
-        ended = self._admin.wait_job(job.job_id)
+        ended = self._trainer.wait_job(job.job_id)
         if ended.status != "succeeded":
             raise RuntimeError(f"training {workload.name} {ended.status}: {ended.error}")
-        bundle = self._admin.register(job.job_id, reason="bench")
+        bundle = self._trainer.register(job.job_id, reason="bench")
         self._approver.approve(workload.name, str(bundle.version), reason="bench")
         return str(bundle.version)
 
