@@ -75,10 +75,16 @@ class Line:
         self._pace = pace
         self._waiting: deque[Waiting] = deque()
         self._running_since: float | None = None
+        self._company = True  # whether the latest run had more than one caller; none has told otherwise yet
+        self._answered_alone = False  # somebody, in this turn of the loop
 
     async def join(self, model: ServingModel, encoded: Encoded) -> Answer:
         """Wait for the answer; who goes away before a run begins is left out of it."""
         loop = asyncio.get_running_loop()
+        if self._running_since is None and self._is_lonely(encoded):
+            self._answered_alone = True
+            loop.call_soon(self._turn_ended)
+            return model.answer(encoded)
         if self._running_since is None:
             self._running_since = time.monotonic()
             # At the end of this turn of the loop, so that all whose requests it brought are in the first run.
@@ -89,8 +95,16 @@ class Line:
         self._waiting.append(Waiting(encoded, answer))
         return await answer
 
+    def _is_lonely(self, encoded: Encoded) -> bool:
+        """Say whether nobody is likely to share the run, so that waiting a turn for company would only cost time."""
+        return not (self._company or self._answered_alone) and self._pace.run_ms(len(encoded.rows)) <= LONG_MS
+
+    def _turn_ended(self) -> None:
+        self._answered_alone = False
+
     def _run(self, model: ServingModel) -> None:
         batch, rows = self._next()
+        self._company = len(batch) > 1
         if not batch:
             self._running_since = None
             return

@@ -119,6 +119,25 @@ def test_who_comes_while_the_model_runs_is_in_the_next_run(model: ServingModel, 
     assert [one.rows[0][0] for one in found] == [i / 10 for i in range(9)]
 
 
+def test_who_always_comes_alone_waits_for_nobody_and_company_is_noticed_at_once(
+    model: ServingModel, run: Run
+) -> None:
+    async def scene() -> tuple[list[int], list[int]]:
+        runs = Runs()
+        await runs.predict(model, inputs(0))
+        alone = runs.predict(model, inputs(1))
+        with pytest.raises(StopIteration):  # answered without giving up its turn of the loop
+            alone.send(None)
+        before = list(run.rows)
+        await asyncio.sleep(0)
+        run.rows.clear()
+        await asyncio.gather(*(runs.predict(model, inputs(i)) for i in range(9)))
+        await asyncio.gather(*(runs.predict(model, inputs(i)) for i in range(9)))
+        return before, list(run.rows)
+
+    assert asyncio.run(scene()) == ([1, 1], [1, 8, 9])
+
+
 def test_a_long_run_leaves_the_event_loop_and_a_short_one_does_not(model: ServingModel, run: Run) -> None:
     asyncio.run(all_of(model, [inputs(0)]))
     assert run.threads == {threading.get_ident()}
