@@ -14,26 +14,28 @@ from typing import Literal, get_args
 from actors.changes import check_reason, settled, written
 from actors.finding import Finding
 from actors.governing import Governing
+from actors.naming import Naming
+from actors.witnessing import Witnessing
 from contracts.errors import Broken, Conflict, Forbidden, Incompatible, NotFound
 from contracts.evaluations import Evaluation
 from contracts.events import Fact
 from contracts.ports import Blobs, Clock, Journal, Once, Receipt, Write
 from contracts.records import Approval, Job, Policy, TrainedBundle, VersionView
-from contracts.specs import Json
+from contracts.specs import Json, NumberWanted
 from mldl_ray.blobs.artifact import artifact_files, read_manifest
 from mldl_ray.bridges.governance import APPROVERS, EmbeddedGovernance, expiry_s, missing_approvals, objections
 from mldl_ray.bridges.governance_acts import ask, check_approver
 from mldl_ray.evaluation import card_html, card_json
 from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import first_answer, load, write
-from mldl_ray.registry.catalog import LATEST, STABLE, Catalog, version_key
-from mldl_ray.registry.semver import next_version
+from mldl_ray.registry.catalog import Catalog, is_alias, version_key
+from mldl_ray.registry.semver import Number, next_version, wanted_version
 
 Aliases = Callable[[str], dict[str, str | None]]
 Verdict = Literal["approved", "rejected"]
 
 
-class Registry(Finding, Governing):
+class Registry(Finding, Governing, Naming, Witnessing):
     """Register versions, record people's words on them, keep the policy, answer questions. Safe on several threads.
 
     Args:
@@ -54,24 +56,35 @@ class Registry(Finding, Governing):
     ) -> None:
         Governing.__init__(self, journal, governance, clock)
         Finding.__init__(self, journal, governance, folder)
+        Naming.__init__(self, journal)
+        Witnessing.__init__(self, journal, governance, clock)
         self._journal, self._blobs, self._governance, self._clock = journal, blobs, governance, clock
         self._turn = threading.Lock()  # each registration sees the one before as its parent
 
     def register(
-        self, job_id: str, *, tags: Sequence[str] = (), reason: str, by: str, once: Once | None = None
+        self,
+        job_id: str,
+        *,
+        tags: Sequence[str] = (),
+        number: NumberWanted | None = None,
+        reason: str,
+        by: str,
+        once: Once | None = None,
     ) -> TrainedBundle:
         """Give what a job trained its version, and ask for its approval: one append.
 
         Args:
             job_id: A job that has succeeded.
             tags: Added to those of the job's spec.
+            number: One that it shall have; what changed decides when None.
             reason: Why; kept with the version.
             by: Who registers; may not approve it.
             once: The same request again gives the same version.
 
         Raises:
             NotFound: No such job, or its artifact is not stored.
-            Conflict: The job has not succeeded, was registered already, or policy forbids it.
+            Conflict: The job has not succeeded, was registered already, policy forbids it, or the number is taken or
+                lower than the change demands.
             Incompatible: An empty tag or reason.
             Broken: The job has no model, or its artifact is damaged.
         """
@@ -79,10 +92,10 @@ class Registry(Finding, Governing):
         if any(not tag.strip() for tag in tags):
             raise Incompatible("a tag is empty; leave it out or give it letters")
         with self._turn:
-            return settled(lambda: self._register(job_id, tuple(tags), reason, by, once))
+            return settled(lambda: self._register(job_id, tuple(tags), number, reason, by, once))
 
     def view(self, model_key: str, version: str, *, as_of_s: float | None = None) -> VersionView:
-        """Give a version (number, ``latest`` or ``stable``) with its approvals, now or as it was (Unix seconds).
+        """Give a version (number or alias) with its approvals, now or as it was (Unix seconds).
 
         Raises:
             NotFound: No such model or version; the message names those that there are.
@@ -148,18 +161,26 @@ class Registry(Finding, Governing):
             raise NotFound(f"{model_key} {bundle.version} was never evaluated, so it has no card; evaluate it first")
         return bundle, evaluation
 
-    def _register(self, job_id: str, tags: tuple[str, ...], reason: str, by: str, once: Once | None) -> TrainedBundle:
+    def _register(
+        self,
+        job_id: str,
+        tags: tuple[str, ...],
+        number: NumberWanted | None,
+        reason: str,
+        by: str,
+        once: Once | None,
+    ) -> TrainedBundle:
         if (earlier := first_answer(self._journal, once)) is not None:
             return _registered(earlier)
         job, at = load(self._journal, "job", job_id, Job)
         if job is None:
             raise NotFound(f"there is no job {job_id!r}; look at the list of jobs", {"job_id": job_id})
         trained = self._registrable(job)
-        bundle, why = self._numbered(trained, job, tags)
+        bundle = self._numbered(trained, job, tags, number)
         ask(self._governance, self._journal, "register", bundle, by)
         done = job.model_copy(update={"registered_version": bundle.version})
         writes = [*self._version_writes(bundle, by), write("job", job_id, at, done)]
-        return _registered(self._append(writes, _registration_facts(bundle, job_id, why), by, reason, once))
+        return _registered(self._append(writes, _registration_facts(bundle, job_id), by, reason, once))
 
     def _registrable(self, job: Job) -> TrainedBundle:
         """Give what a job trained, if it may be registered."""
@@ -184,17 +205,29 @@ class Registry(Finding, Governing):
         classes = trained.classes or tuple(read_manifest(self._blobs, digest)["facts"].get("classes") or ())
         return trained.model_copy(update={"classes": classes})
 
-    def _numbered(self, trained: TrainedBundle, job: Job, tags: tuple[str, ...]) -> tuple[TrainedBundle, str]:
-        newest = self._finder.latest(trained.model_key)
-        before = None if newest is None else self._catalog(None).bundle(trained.model_key, newest)
-        version, why = next_version(trained, before, self._finder.taken(trained.model_key))
+    def _numbered(
+        self, trained: TrainedBundle, job: Job, tags: tuple[str, ...], number: NumberWanted | None
+    ) -> TrainedBundle:
+        model_key, taken = trained.model_key, self._finder.taken(trained.model_key)
+        newest = self._finder.latest(model_key) if number is None else self._below(model_key, number)
+        before = None if newest is None else self._catalog(None).bundle(model_key, newest)
+        chosen = (
+            next_version(trained, before, taken) if number is None else wanted_version(number, trained, before, taken)
+        )
         lineage = {"job_id": job.job_id, "parent": before.version if before is not None else None}
         given = {
-            "version": version,
+            "version": chosen[0],
+            "version_why": chosen[1],
             "tags": tuple(dict.fromkeys((*job.job.spec.tags, *trained.tags, *tags))),
             "lineage": trained.lineage.model_copy(update=lineage),
         }
-        return trained.model_copy(update=given), why
+        return trained.model_copy(update=given)
+
+    def _below(self, model_key: str, wanted: NumberWanted) -> str | None:
+        """Give the highest number of a model below a wanted one."""
+        numbers = map(Number.of, self._catalog(None).versions(model_key))
+        below = max((number for number in numbers if number < Number.of(wanted.version)), default=None)
+        return None if below is None else str(below)
 
     def _version_writes(self, bundle: TrainedBundle, by: str) -> list[Write]:
         key = version_key(bundle.model_key, str(bundle.version))
@@ -267,14 +300,14 @@ def _approval(receipt: Receipt) -> Approval:
     return Approval.model_validate(written(receipt, "approval"))
 
 
-def _registration_facts(bundle: TrainedBundle, job_id: str, why: str) -> list[Fact]:
+def _registration_facts(bundle: TrainedBundle, job_id: str) -> list[Fact]:
     about: Json = {
         "model_key": bundle.model_key,
         "version": bundle.version,
         "validation_hash": bundle.validation_hash,
         "evaluation_id": bundle.evaluation_id,
     }
-    told = {"job_id": job_id, "family": bundle.family, "parent": bundle.lineage.parent, "why": why}
+    told = {"job_id": job_id, "family": bundle.family, "parent": bundle.lineage.parent, "why": bundle.version_why}
     return [
         Fact(type="MLDL_MODEL_REGISTERED", subject=bundle.model_key, data=about | told),
         Fact(type="MLDL_APPROVAL_REQUESTED", subject=bundle.model_key, data=about),
@@ -295,5 +328,5 @@ def _check_word(decision: str, role: str, version: str) -> None:
         raise Forbidden(f"role {role} may not approve; it takes {' or '.join(sorted(APPROVERS))}", {"role": role})
     if decision not in get_args(Verdict):
         raise Incompatible(f"decision {decision!r} must be approved or rejected")
-    if version in {LATEST, STABLE}:
+    if is_alias(version):
         raise Incompatible(f"{version} may mean another version tomorrow; approve an exact number")

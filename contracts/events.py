@@ -38,6 +38,7 @@ EventType = Literal[
     "MLDL_EXCEPTION_CHANGED",
     "MLDL_SLO_CHANGED",
     "MLDL_SILENCE_CHANGED",
+    "MLDL_ALIAS_MOVED",
 ]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 

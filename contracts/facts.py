@@ -68,6 +68,15 @@ class ModelRegistered(Words):
     why: str = Field(description="Why it has this number.")
 
 
+class AliasMoved(Words):
+    """An own alias leads to another version, or is gone. Subject: the model_key."""
+
+    model_key: str
+    alias: str
+    before: str | None = Field(description="Where it led; absent: it is new.")
+    version: str | None = Field(description="Where it leads; absent: it is gone.")
+
+
 class ApprovalRequested(Words):
     """A version waits for approval. Subject: the model_key."""
 
@@ -270,5 +279,6 @@ DATA: dict[EventType, tuple[type[Words], ...]] = {
     "MLDL_EXCEPTION_CHANGED": (ExceptionChanged,),
     "MLDL_SLO_CHANGED": (SloSet, SloRemoved),
     "MLDL_SILENCE_CHANGED": (Silence,),
+    "MLDL_ALIAS_MOVED": (AliasMoved,),
 }
 """Type → the shapes that its data may have: one of them."""

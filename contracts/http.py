@@ -11,7 +11,18 @@ from contracts.events import EventType
 from contracts.ports import AppState
 from contracts.records import Impact, JobState, Policy
 from contracts.rollouts import Deployment, DeploymentState
-from contracts.specs import DataRef, DeploymentSpec, Json, ModelKey, Name, Reason, SearchDimension, Task, Words
+from contracts.specs import (
+    DataRef,
+    DeploymentSpec,
+    Json,
+    ModelKey,
+    Name,
+    NumberWanted,
+    Reason,
+    SearchDimension,
+    Task,
+    Words,
+)
 
 
 class Problem(Words):
@@ -139,6 +150,7 @@ class RegisterRequest(Words):
     job_id: Name
     tags: tuple[str, ...] = ()
     reason: Reason
+    number: NumberWanted | None = Field(default=None, description="What changed decides when absent.")
 
 
 class ApproveRequest(Words):

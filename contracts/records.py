@@ -71,6 +71,7 @@ class TrainedBundle(Words):
     evaluation_id: str | None = None
     cv_score: float | None = None
     status: Literal["registered", "retired"] = "registered"
+    version_why: str | None = Field(default=None, description="Why it has its number: what changed, or who wanted it.")
 
 
 class Progress(Words):

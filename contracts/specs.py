@@ -44,6 +44,16 @@ class ModelSpec(Words):
     constraints: Constraints = Constraints()
 
 
+class NumberWanted(Words):
+    """A number that somebody wants a version to have, instead of the one that follows from what changed."""
+
+    version: str = Field(pattern=r"^(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})$")
+    reason: Reason = Field(description="Why this number; kept with the version.")
+    allow_lower: bool = Field(
+        default=False, description="Also where the change from the version below it demands a higher one."
+    )
+
+
 class DataRef(Words):
     """Where the rows are: a registered dataset, or a Parquet or CSV file."""
 

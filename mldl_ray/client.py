@@ -1,9 +1,9 @@
-"""The verbs of HTTP, for Python programs. Operators' are in ``operations``, the policy's in ``governing``."""
+"""The verbs of HTTP, for Python programs: jobs, deployments, going back. The others are in its bases."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +12,6 @@ import httpx
 from contracts.errors import Incompatible, NotFound, Unavailable
 from contracts.evaluations import Evaluation
 from contracts.http import (
-    ApproveRequest,
     DeploymentAccepted,
     DeploymentView,
     DeployRequest,
@@ -23,7 +22,6 @@ from contracts.http import (
     HoldRequest,
     JobAccepted,
     PromoteRequest,
-    RegisterRequest,
     Rollback,
     RollbackRequest,
     SampleAnswer,
@@ -31,11 +29,12 @@ from contracts.http import (
     ScaleRequest,
     Why,
 )
-from contracts.records import Approval, Job, RestorePlan, Snapshot, TrainedBundle, TrialRecord, VersionView
+from contracts.records import Job, RestorePlan, Snapshot, TrialRecord
 from contracts.rollouts import LIVE_STATES
 from contracts.specs import DataRef, DeploymentSpec, JobSpec, Json
 from mldl_ray.governing import Governing
 from mldl_ray.operations import Operations
+from mldl_ray.registering import Registering
 from mldl_ray.transport import Transport
 from mldl_ray.wire import in_path, read, version_path, wait, with_path
 
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 
-class MLDLClient(Governing, Operations):
+class MLDLClient(Registering, Governing, Operations):
     """Call a service.
 
     Args:
@@ -173,60 +172,6 @@ class MLDLClient(Governing, Operations):
         """Have a version that generates rows make some."""
         body = read(SampleRequest, {"rows": rows, "seed": seed})
         return list(self._post(SampleAnswer, f"{version_path(model_key, version)}/sample", body).rows)
-
-    # Registry
-
-    def register(self, job_id: str, *, tags: Iterable[str] = (), reason: str) -> TrainedBundle:
-        """Make a job's model a version."""
-        body = read(RegisterRequest, {"job_id": job_id, "tags": tuple(tags), "reason": reason})
-        return self._post(TrainedBundle, "/register", body)
-
-    def version(self, model_key: str, version: str = "latest", *, as_of_s: float | None = None) -> VersionView:
-        """Show a version (or ``latest``, ``stable``) with its approvals, now or as of a moment (Unix seconds)."""
-        return self._get(VersionView, version_path(model_key, version), as_of_s=as_of_s)
-
-    def versions(self, model_key: str, *, after: str = "", limit: int = 50) -> list[VersionView]:
-        """List the versions of one model."""
-        return self._get(list[VersionView], f"/registry/{in_path(model_key)}", after=after, limit=limit)
-
-    def search(
-        self,
-        *,
-        model_key: str | None = None,
-        task: str | None = None,
-        family: str | None = None,
-        tags: Iterable[str] = (),
-        min_metrics: Mapping[str, float] | None = None,
-        bounds: Iterable[str] = (),
-        calibration: str | None = None,
-        serving: bool | None = None,
-        approved: bool | None = None,
-        text: str | None = None,
-        sort: str = "model",
-        as_of_s: float | None = None,
-        after: str = "",
-        limit: int = 50,
-    ) -> list[VersionView]:
-        """Search versions; ``bounds`` as ``ece<=0.05``; go on after the last with ``after="<model_key>@<version>"``."""
-        least = [f"{name}:{value:.15f}" for name, value in (min_metrics or {}).items()]
-        query: Json = {"model_key": model_key, "task": task, "family": family, "tag": list(tags), "min_metric": least}
-        query |= {"bound": list(bounds), "calibration": calibration, "serving": serving, "approved": approved}
-        query |= {"text": text, "sort": sort, "as_of_s": as_of_s, "after": after, "limit": limit}
-        return self._get(list[VersionView], "/registry", **query)
-
-    def approve(self, model_key: str, version: str, *, decision: str = "approved", reason: str) -> Approval:
-        """Approve or reject a version."""
-        body = read(ApproveRequest, {"decision": decision, "reason": reason})
-        return self._post(Approval, f"{version_path(model_key, version)}/approvals", body)
-
-    def card(self, model_key: str, version: str = "latest") -> str:
-        """Give a version's card as an HTML page."""
-        return self._transport.call("GET", f"{version_path(model_key, version)}/card").text
-
-    def card_facts(self, model_key: str, version: str = "latest") -> Json:
-        """Give a version's card as JSON values."""
-        answer: Json = self._transport.call("GET", f"{version_path(model_key, version)}/card.json").json()
-        return answer
 
     # Deployments
 

@@ -48,6 +48,7 @@ MEANINGS: dict[EventType, str] = {
     "MLDL_EXCEPTION_CHANGED": "Somebody granted a version an exception from the policy, or ended it",
     "MLDL_SLO_CHANGED": "Somebody set or removed a service level objective",
     "MLDL_SILENCE_CHANGED": "Somebody silenced alerts for a while, or ended that",
+    "MLDL_ALIAS_MOVED": "Somebody moved an alias of a model, or took it away",
 }
 
 

@@ -30,6 +30,7 @@ from serve.calls import Actors, known_query
 from serve.probes import Probes
 from serve.problems import PROBLEM, MethodNotAllowed, problem
 from serve.routes import (
+    aliases,
     audit,
     bridges,
     consumers,
@@ -44,6 +45,7 @@ from serve.routes import (
     monitoring,
     policy,
     registry,
+    served,
     snapshots,
 )
 
@@ -60,7 +62,9 @@ _ROUTES = (
     health,
     families,
     jobs,
+    aliases,  # before the registry, whose versions could have that name
     registry,
+    served,
     policy,
     deployments,
     snapshots,

@@ -11,7 +11,7 @@ from mldl_ray.bridges.governance import ASKABLE, EXCEPTION, EmbeddedGovernance, 
 from mldl_ray.bridges.governance_rules import PEOPLES, field_of
 from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import first_answer, load, scan_all, write
-from mldl_ray.registry.catalog import LATEST, STABLE, Catalog, version_key
+from mldl_ray.registry.catalog import Catalog, is_alias, version_key
 
 
 class PolicyExceptions:
@@ -35,7 +35,7 @@ class PolicyExceptions:
         """
         if (earlier := first_answer(self._journal, once)) is not None:
             return PolicyException.model_validate(earlier.documents[0].body)
-        if asked.version in {LATEST, STABLE}:
+        if is_alias(asked.version):
             raise Incompatible(f"{asked.version} may mean another version tomorrow; name an exact number")
         bundle = Catalog(self._journal).bundle(asked.model_key, asked.version)
         self._check(asked, bundle, by)

@@ -19,7 +19,7 @@ from contracts.ports import Journal
 from mldl_ray.registry.columns import Column, Names, Postings
 from mldl_ray.registry.index import KINDS, Index
 
-FORM = 1
+FORM = 2
 FILE = "versions.npz"
 
 
@@ -56,6 +56,7 @@ def _arrays(index: Index) -> dict[str, Any]:
         "last": index.last,
         "names": {name: names.texts for name, names in index.names.items()},
         "served": index.served,
+        "named": index.named,
         "rollouts": index.rollouts,
         "words": index.words,
     }
@@ -77,7 +78,7 @@ def _index(arrays: dict[str, NDArray[Any]]) -> Index:
     index = Index()
     index.position, index.last, index.words = rest["position"], rest["last"], rest["words"]
     index.names = {name: Names(rest["names"][name]) for name in index.names}
-    index.served, index.rollouts = (_pasts(rest[name]) for name in ("served", "rollouts"))
+    index.served, index.rollouts, index.named = (_pasts(rest[name]) for name in ("served", "rollouts", "named"))
     index.small = {name: Column(np.dtype(np.int32), values=arrays[f"small.{name}"]) for name in index.small}
     index.places = {name: Column(np.dtype(np.int64), fill=0, values=arrays[f"place.{name}"]) for name in index.places}
     index.figures = {

@@ -100,6 +100,5 @@ class Finder:
 
 def _found(index: Index, row: int, spoken_of: bool) -> Found:
     model_key, version = index.model_key(row), index.version(row)
-    leads = {"latest": index.latest(model_key), "stable": index.stable(model_key)}
-    aliases = tuple(alias for alias, leads_to in leads.items() if leads_to == version)
+    aliases = tuple(alias for alias, leads_to in index.aliases(model_key).items() if leads_to == version)
     return Found(f"{model_key}@{version}", index.registrar(row), spoken_of, aliases)

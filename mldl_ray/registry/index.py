@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.aliases import CANDIDATE, LATEST, STABLE
 from contracts.ports import Document, Journal
 from contracts.rollouts import LIVE_STATES
 from contracts.specs import Json
+from mldl_ray.registry.catalog import ALIAS
 from mldl_ray.registry.columns import Column, Names, Postings
 from mldl_ray.registry.semver import Number
 
-KINDS = ("model_version", "endpoint", "deployment", "approval")
+KINDS = ("model_version", "endpoint", "deployment", "approval", ALIAS)
 NEVER = np.iinfo(np.int64).max
 PAGE = 5000
 Mask = NDArray[np.bool_]
@@ -49,9 +51,12 @@ class Index:
         self.tags = Postings()
         self.served: dict[str, Past] = {}
         self.rollouts: dict[str, Past] = {}
+        self.named: dict[str, Past] = {}
         self.words: dict[str, int] = {}
         self._newest: dict[int, int] = {}
         self._latest: dict[int, int] = {}
+        self._own: dict[str, dict[str, Past]] = {}
+        self._goals: dict[str, list[Past]] = {}
 
     def __len__(self) -> int:
         return len(self.places["begin"])
@@ -70,6 +75,12 @@ class Index:
         model = self.code("model")[rows]
         order = np.lexsort((*(self.code(name)[rows] for name in reversed(NUMBER)), model))
         self._latest = dict(zip(model[order].tolist(), rows[order].tolist(), strict=True))  # the last one stays
+        self._own, self._goals = {}, {}
+        for key, past in self.named.items():
+            self._file_alias(key, past)
+        for past in self.rollouts.values():
+            if goal := next((goal for _, goal in past if goal), None):
+                self._goals.setdefault(goal.partition("@")[0], []).append(past)
 
     def follow(self, journal: Journal) -> int:
         """Take in what was written since; give how many documents that was."""
@@ -157,6 +168,19 @@ class Index:
         """Give the version that an endpoint is to serve."""
         return _at(self.served.get(model_key, ()), as_of)
 
+    def candidate(self, model_key: str) -> str | None:
+        """Give the version that goes through the newest live rollout and is not stable yet."""
+        stable = self.stable(model_key)
+        goals = (_at(past, None) for past in reversed(self._goals.get(model_key, [])))
+        versions = (goal.partition("@")[2] for goal in goals if goal is not None)
+        return next((version for version in versions if version != stable), None)
+
+    def aliases(self, model_key: str) -> dict[str, str | None]:
+        """Say where each alias of a model leads now."""
+        derived = {LATEST: self.latest(model_key), STABLE: self.stable(model_key), CANDIDATE: self.candidate(model_key)}
+        own = sorted(self._own.get(model_key, {}).items())
+        return derived | {alias: _at(past, None) for alias, past in own}
+
     def serving(self, as_of: int | None) -> Mask:
         """Mark the versions that take traffic: stable ones, and those of live rollouts."""
         stable = (f"{model}@{goal}" for model, past in self.served.items() if (goal := _at(past, as_of)))
@@ -183,9 +207,19 @@ class Index:
         elif document.kind == "deployment":
             live = body is not None and body["status"] in LIVE_STATES
             goes = f"{body['model_key']}@{body['version']}" if body is not None and live else None
+            if document.key not in self.rollouts and body is not None:
+                self._goals.setdefault(body["model_key"], []).append(self.rollouts.setdefault(document.key, []))
             _note(self.rollouts.setdefault(document.key, []), position, goes)
+        elif document.kind == ALIAS:
+            past = self.named.setdefault(document.key, [])
+            self._file_alias(document.key, past)
+            _note(past, position, (body or {}).get("version"))
         elif body is not None:
             self._word(f"{body['model_key']}@{body['version']}", position)
+
+    def _file_alias(self, key: str, past: Past) -> None:
+        model_key, _, alias = key.partition("@")
+        self._own.setdefault(model_key, {})[alias] = past
 
     def _word(self, key: str, position: int) -> None:
         row = self.newest(key)

@@ -10,8 +10,9 @@ import re
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from contracts.errors import Incompatible
+from contracts.errors import Conflict, Incompatible
 from contracts.records import Lineage, TrainedBundle
+from contracts.specs import NumberWanted
 from mldl_ray.adapters.schema import InputSchema
 
 _FORM = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})")
@@ -80,6 +81,45 @@ def next_version(new: TrainedBundle, before: TrainedBundle | None, taken: Collec
     while str(number) in taken:
         number = number.raised(part)
     return str(number), f"{part}: {'; '.join(reasons)}" if before is not None else "the first version"
+
+
+def wanted_version(
+    wanted: NumberWanted, new: TrainedBundle, before: TrainedBundle | None, taken: Collection[str]
+) -> tuple[str, str]:
+    """Give a new version the number that somebody wants, if that keeps the promise that numbers are.
+
+    Args:
+        wanted: The number and why.
+        new: What is to be registered.
+        before: The registered version with the highest number below the wanted one; None when there is none.
+        taken: Numbers that were ever given, withdrawn ones too.
+
+    Returns:
+        The number, and the reason: whose words, and what the change demanded.
+
+    Raises:
+        Conflict: It was given already, or the change from ``before`` demands a higher one and none lower is allowed.
+
+    >>> new = TrainedBundle(model_key="m", artifact_uri="blobs:", validation_hash="h", created_at="", family="lr")
+    >>> wanted_version(NumberWanted(version="3.0.0", reason="as the product"), new, None, ())
+    ('3.0.0', 'wanted: as the product (there is no version below it)')
+    """
+    number, facts = Number.of(wanted.version), {"model_key": new.model_key, "version": wanted.version}
+    if str(number) in taken:
+        raise Conflict(f"{new.model_key} {number} was given already, and a number never names two models", facts)
+    if before is None:
+        return str(number), f"wanted: {wanted.reason} (there is no version below it)"
+    part, reasons = _step(new, before)
+    least, change = Number.of(str(before.version)).raised(part), f"{part}: {'; '.join(reasons)}"
+    if number >= least:
+        return str(number), f"wanted: {wanted.reason} (what changed since {before.version} is {change})"
+    if not wanted.allow_lower:
+        raise Conflict(
+            f"{new.model_key} {number} would promise too much: what changed since {before.version} demands {least} or "
+            f"above ({change}); want a higher number, or allow a lower one",
+            facts | {"before": before.version, "demanded": str(least), "changes": reasons},
+        )
+    return str(number), f"wanted: {wanted.reason} (against {least}, which is due after {before.version}; {change})"
 
 
 def _step(new: TrainedBundle, before: TrainedBundle | None) -> tuple[str, list[str]]:

@@ -34,10 +34,21 @@ def register(
     job_id: str,
     reason: Why,
     tag: Annotated[list[str] | None, typer.Option(help="May be given again.")] = None,
+    number: Annotated[
+        str | None, typer.Option("--number", help="Have this one, as 2.0.0; what changed decides when absent.")
+    ] = None,
+    number_reason: Annotated[str | None, typer.Option(help="Why this number.")] = None,
+    allow_lower: Annotated[
+        bool, typer.Option("--allow-lower", help="Also where the change demands a higher number.")
+    ] = False,
 ) -> None:
-    """Make a job's model a version; its number says what changed."""
-    bundle = terminal.client.register(job_id, tags=tag or (), reason=reason)
-    terminal.show(bundle, f"{bundle.model_key} {bundle.version}\nartifact {bundle.validation_hash}")
+    """Make a job's model a version; its number says what changed, unless --number is given."""
+    wanted = {"version": number, "reason": number_reason, "allow_lower": allow_lower or None}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    bundle = terminal.client.register(job_id, tags=tag or (), number=given or None, reason=reason)
+    terminal.show(
+        bundle, f"{bundle.model_key} {bundle.version} ({bundle.version_why})\nartifact {bundle.validation_hash}"
+    )
 
 
 def approve(
@@ -93,7 +104,7 @@ def search(
 def show(
     terminal: Terminal,
     model_key: str,
-    version: Annotated[str, typer.Argument(help="latest, stable or a number.")] = "latest",
+    version: Annotated[str, typer.Argument(help="A number or an alias.")] = "latest",
 ) -> None:
     """Show a version with its approvals and lineage."""
     found = terminal.client.version(model_key, version)
@@ -103,6 +114,7 @@ def show(
     rows += [("calibration error", str(bundle.calibration.ece)), ("fairness delta", str(bundle.fairness.delta))]
     rows += [("dataset", f"{lineage.dataset_id}@{lineage.version}"), ("job", lineage.job_id), ("after", lineage.parent)]
     rows += [("artifact", bundle.validation_hash), ("registered by", found.registered_by)]
+    rows += [("aliases", " ".join(found.aliases))]
     rows += [(a.decision, f"{a.by}: {a.reason}") for a in found.approvals]
     rows += [("approvals missing", str(found.missing_approvals))]
     terminal.show(found, table("what is", rows))
@@ -128,7 +140,7 @@ def card(
 def advise(
     terminal: Terminal,
     model_key: str,
-    version: Annotated[str, typer.Argument(help="latest, stable or a number.")] = "latest",
+    version: Annotated[str, typer.Argument(help="A number or an alias.")] = "latest",
 ) -> None:
     """Say whether a version should be deployed: what the policy lacks, and how the specialists vote."""
     compliance = terminal.client.compliance(model_key, version)

@@ -10,7 +10,7 @@ LARGEST = 2**63 - 1
 """The largest position that a journal can hold."""
 
 KeyInPath = Annotated[str, Path(pattern=MODEL_KEY_PATTERN, description="The model's name.")]
-VersionInPath = Annotated[str, Path(max_length=64, description="A semantic version, `latest` or `stable`.")]
+VersionInPath = Annotated[str, Path(max_length=64, description="A semantic version, or an alias that leads to one.")]
 IdInPath = Annotated[str, Path(pattern=MODEL_KEY_PATTERN)]
 KeyFilter = Annotated[str | None, Query(pattern=MODEL_KEY_PATTERN, description="Only of this model_key.")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items in the answer.")]

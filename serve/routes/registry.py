@@ -39,8 +39,10 @@ Tags = Annotated[list[str], Query(max_length=20)]
 
 @router.post("/register", status_code=201, response_model=TrainedBundle)
 def register(body: RegisterRequest, actors: ActorsOf, caller: Registrar, once: OnceOf) -> Any:
-    """Make a job's model a version; its number says what changed."""
-    return actors.registry.register(body.job_id, tags=body.tags, reason=body.reason, by=caller.name, once=once)
+    """Make a job's model a version; its number says what changed, unless another is wanted, with a reason."""
+    return actors.registry.register(
+        body.job_id, tags=body.tags, number=body.number, reason=body.reason, by=caller.name, once=once
+    )
 
 
 @router.get("/registry", response_model=list[VersionView])

@@ -131,8 +131,8 @@ def test_aliases_lead_to_numbers_or_nowhere(journal: MemoryJournal) -> None:
     put(journal, "1.0.0")
     put(journal, "1.1.0")
     serve(journal, "1.0.0")
-    assert Catalog(journal).aliases("income") == {"latest": "1.1.0", "stable": "1.0.0"}
-    assert Catalog(journal).aliases("churn") == {"latest": None, "stable": None}
+    assert Catalog(journal).aliases("income") == {"latest": "1.1.0", "stable": "1.0.0", "candidate": None}
+    assert Catalog(journal).aliases("churn") == {"latest": None, "stable": None, "candidate": None}
 
 
 def test_scan_goes_on_after_a_full_page(journal: MemoryJournal) -> None:
