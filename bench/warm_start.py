@@ -1,20 +1,26 @@
-"""What experience saves: how many trials a search needs that begins with what did best on other data.
+"""What experience saves: how many trials a search needs that begins with what did well on other data.
 
 Leave one source out: every table is searched cold; then again with the experience of all tables that come from
 elsewhere. ``ratio`` is the trials that the warm search needs to reach the score that the cold one ended with, divided
-by those that the cold one needed for it. The last line printed is the JSON.
+by those that the cold one needed for it; ``share`` divides them by those that the cold one was given.
+
+Reaching is counted twice. ``exact``: to within 1e-4, relative. ``within_noise``: to within one standard error of the
+difference to the cold one's best configuration, fold by fold, on the same folds (the one-standard-error rule: Breiman
+et al., Classification and Regression Trees, 1984), for the cold search and for the warm one. A third search, ``again``,
+cold as the first but with other draws, says what luck alone gives. The last line printed is the JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import math
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +30,7 @@ import pyarrow.parquet as pq
 from sklearn import datasets
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from bench.tables import EXAMPLES
+from bench.tables import EXAMPLES, FASHION
 from contracts.records import Cost, Job, TrainedBundle, TrialRecord
 from contracts.specs import Json
 from mldl_ray.bridges.mlt import meta_of, record_experience, warm_starts
@@ -38,7 +44,9 @@ from mldl_ray.training.serial import SerialTrials
 
 TARGET = 0.5
 SAME = 1e-4
-"""Of a score, relative: what counts as reaching it, as where a search has plateaued."""
+"""Of a score, relative: what counts as reaching it exactly, as where a search has plateaued."""
+OTHER_DRAWS = 1_000_003
+"""Added to the seed of a search that is to draw otherwise; its folds stay."""
 
 
 class Rows(NamedTuple):
@@ -62,9 +70,20 @@ class Searched:
         """Give the trial that won."""
         return min((trial for trial in self.trials if trial.score is not None), key=lambda trial: trial.score or 0.0)
 
+    @property
+    def noise(self) -> float:
+        """Give the standard error of a difference to the best trial over its folds: the median over the better half.
+
+        Those that are no rival of the best say nothing of how well rivals can be told apart.
+        """
+        best, scored = self.best, [trial for trial in self.trials if trial.score is not None]
+        rivals = sorted(scored, key=lambda trial: trial.score or 0.0)[1 : 1 + len(scored) // 2]
+        gaps = [np.subtract(trial.fold_scores, best.fold_scores) for trial in rivals]
+        return statistics.median(float(np.std(gap, ddof=1)) / math.sqrt(len(gap)) for gap in gaps)
+
     def needed(self, score: float) -> float:
         """Give how many trials it took to reach a loss; infinite when none did."""
-        reached = (n for n, trial in enumerate(self.trials, start=1) if _reaches(trial.score, score))
+        reached = (n for n, trial in enumerate(self.trials, 1) if trial.score is not None and trial.score <= score)
         return next(reached, math.inf)
 
 
@@ -75,7 +94,7 @@ def main() -> None:
     parser.add_argument("--strategy", default="bayes", choices=("bayes", "random"))
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--rows", type=int, default=600, help="of a table at most, drawn by the seed")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[10, 11, 12], help="the method was chosen on 0 and 1")
     asked = parser.parse_args()
     began = time.perf_counter()
     with threadpool_limits(1):
@@ -93,13 +112,20 @@ def _leave_one_out(asked: argparse.Namespace, seed: int) -> list[Json]:
             if tables[other].source != rows.source:
                 _remember(journal, other, tables[other], searched)
         warm = _search(asked, name, rows, seed, journal)
-        found.append(_compared(name, seed, cold[name], warm))
+        again = _search(asked, name, rows, seed, other_draws=True)
+        found.append(_compared(name, seed, cold[name], warm, again))
         print(json.dumps(found[-1]), file=sys.stderr, flush=True)
     return found
 
 
 def _search(
-    asked: argparse.Namespace, name: str, rows: Rows, seed: int, journal: MemoryJournal | None = None
+    asked: argparse.Namespace,
+    name: str,
+    rows: Rows,
+    seed: int,
+    journal: MemoryJournal | None = None,
+    *,
+    other_draws: bool = False,
 ) -> Searched:
     job = read_job({
         "spec": {"model_key": name, "family": asked.family},
@@ -108,6 +134,9 @@ def _search(
         "seed": seed * len(TABLES) + list(TABLES).index(name),  # else all cold searches would draw the same
     })  # fmt: skip
     plan = Plan.of(job, TrainingRows.of_arrays(rows.X, rows.y, "classification"), Defaults())
+    if other_draws:  # the folds are decided already
+        told = job.model_copy(update={"seed": job.seed + OTHER_DRAWS})
+        plan = replace(plan, job=told, proposals=replace(plan.proposals, job=told))
     known = [] if journal is None else warm_starts(journal, _meta(plan), asked.family)
     settings = [start.config for start in known]
     clock = SystemClock()
@@ -129,29 +158,30 @@ def _meta(plan: Plan) -> Json:
     return meta_of(plan.train.features, plan.train.y.tolist(), plan.train.task)
 
 
-def _compared(name: str, seed: int, cold: Searched, warm: Searched) -> Json:
-    score = cold.best.score or 0.0
-    own, helped = cold.needed(score), warm.needed(score)
+def _compared(name: str, seed: int, cold: Searched, warm: Searched, again: Searched) -> Json:
+    score, noise = cold.best.score or 0.0, cold.noise
     return {
         "table": name,
         "seed": seed,
         "cold_logloss": round(score, 4),
         "warm_logloss": round(warm.best.score or 0.0, 4),
+        "again_logloss": round(again.best.score or 0.0, 4),
         "default_logloss": round(cold.trials[0].score or 0.0, 4),
+        "noise": round(noise, 5),
         "from_experience": warm.warm,
-        "cold_trials": int(own),
-        "warm_trials": None if math.isinf(helped) else int(helped),
-        "ratio": None if math.isinf(helped) else round(helped / own, 3),
+        "exact": _needed(score + SAME * abs(score), cold, warm, again),
+        "within_noise": _needed(score + noise, cold, warm, again),
     }
+
+
+def _needed(score: float, cold: Searched, warm: Searched, again: Searched) -> Json:
+    """Give the trials that each search needs for a score; None where it was not reached."""
+    told = {"cold": cold.needed(score), "warm": warm.needed(score), "again": again.needed(score)}
+    return {name: None if math.isinf(count) else int(count) for name, count in told.items()}
 
 
 def _summary(asked: argparse.Namespace, found: Sequence[Json]) -> Json:
-    ratios = [math.inf if case["ratio"] is None else case["ratio"] for case in found]
-    middle = statistics.median(ratios)
-    by_table = {
-        name: statistics.median(ratio for case, ratio in zip(found, ratios, strict=True) if case["table"] == name)
-        for name in TABLES
-    }
+    exact, noisy = (_figures(found, how, asked.trials) for how in ("exact", "within_noise"))
     return {
         "bench": "warm_start",
         "family": asked.family,
@@ -159,23 +189,51 @@ def _summary(asked: argparse.Namespace, found: Sequence[Json]) -> Json:
         "trials": asked.trials,
         "rows": asked.rows,
         "seeds": asked.seeds,
-        "median_trials_ratio": _finite(middle),
+        "tables": len(TABLES),
+        "median_trials_ratio": exact["warm"]["ratio"],
         "target": TARGET,
-        "met": middle <= TARGET,
-        "by_table": {name: _finite(value) for name, value in by_table.items()},
-        "does_not_help": [name for name, value in by_table.items() if value >= 1],
-        "never_reached": f"{sum(math.isinf(ratio) for ratio in ratios)} of {len(ratios)}",
-        "warm_ends_better": f"{sum(c['warm_logloss'] < c['cold_logloss'] for c in found)} of {len(found)}",
+        "met": (exact["warm"]["ratio"] or math.inf) <= TARGET,
+        "exact": exact,
+        "within_noise": noisy,
+        "warm_ends_better": _better(found, "warm_logloss"),
+        "again_ends_better": _better(found, "again_logloss"),
         "cases": list(found),
     }
 
 
-def _finite(value: float) -> float | None:
-    return None if math.isinf(value) else round(value, 3)
+def _figures(found: Sequence[Json], how: str, trials: int) -> Json:
+    """Give the medians of one way to count, for the warm search and for the cold one with other draws."""
+    told: Json = {}
+    for who in ("warm", "again"):
+        needed = [math.inf if case[how][who] is None else case[how][who] for case in found]
+        ratios = [count / case[how]["cold"] for count, case in zip(needed, found, strict=True)]
+        told[who] = {
+            "ratio": _median(ratios),
+            "share": _median(count / trials for count in needed),
+            "sooner": sum(ratio < 1 for ratio in ratios),
+            "later": sum(1 < ratio < math.inf for ratio in ratios),
+            "never": sum(math.isinf(ratio) for ratio in ratios),
+            "by_table": _by_table(found, ratios),
+        }
+    told["nothing_to_save"] = sum(case[how]["cold"] == 1 for case in found)  # the defaults reach it
+    told["does_not_help"] = [name for name, ratio in told["warm"]["by_table"].items() if ratio is None or ratio >= 1]
+    return told
 
 
-def _reaches(score: float | None, wanted: float) -> bool:
-    return score is not None and score <= wanted + SAME * abs(wanted)
+def _by_table(found: Sequence[Json], ratios: Sequence[float]) -> Json:
+    return {
+        name: _median(ratio for case, ratio in zip(found, ratios, strict=True) if case["table"] == name)
+        for name in TABLES
+    }
+
+
+def _better(found: Sequence[Json], figure: str) -> str:
+    return f"{sum(case[figure] < case['cold_logloss'] for case in found)} of {len(found)}"
+
+
+def _median(values: Iterable[float]) -> float | None:
+    middle = statistics.median(values)
+    return None if math.isinf(middle) else round(middle, 3)
 
 
 def _drawn(rows: Rows, most: int, seed: int) -> Rows:
@@ -214,6 +272,16 @@ def _vowels() -> Rows:
     return Rows("vowels", table.select(names), table["speaker"].to_numpy())
 
 
+def _fashion() -> Rows:
+    """10,000 images of 28 × 28, each square of 4 × 4 as its mean."""
+    pixels, labels = (
+        np.frombuffer(gzip.decompress((FASHION / f"t10k-{part}-ubyte.gz").read_bytes()), np.uint8, offset=offset)
+        for part, offset in (("images-idx3", 16), ("labels-idx1", 8))
+    )
+    squares = pixels.reshape(-1, 7, 4, 7, 4).mean(axis=(2, 4)).reshape(-1, 49)
+    return Rows("fashion", pa.table({f"p{i}": column for i, column in enumerate(squares.T)}), labels.astype(np.int64))
+
+
 TABLES: dict[str, Callable[[], Rows]] = {
     "breast_cancer": _shipped(datasets.load_breast_cancer, "breast_cancer"),
     "wine": _shipped(datasets.load_wine, "wine"),
@@ -225,6 +293,9 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "rainfall": _rainfall,
     "vowels": _vowels,
 }
+
+if FASHION.exists():  # Debian: apt install dataset-fashion-mnist
+    TABLES["fashion"] = _fashion
 
 if __name__ == "__main__":
     main()

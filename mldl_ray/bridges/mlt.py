@@ -1,8 +1,8 @@
 """Meta-learning, embedded: what every search found, kept as experience, and the configurations to begin the next with.
 
-One experience per job: the data's meta-features, its best configurations with their scores, what it cost. Data that
-look alike tend to want alike configurations, so a search begins with those of the nearest data. How many of its trials
-that may take is the search's own rule (``training.proposals``).
+One experience per job: the data's meta-features, its configurations with their scores, what it cost. Data that look
+alike tend to want alike configurations, so a search begins with a few that together suit what its data resemble
+(``mlt_portfolio``). How many of its trials that may take is the search's own rule (``training.proposals``).
 
 Source:
     Feurer, Springenberg & Hutter, "Initializing Bayesian hyperparameter optimization via meta-learning" (AAAI 2015).
@@ -10,8 +10,11 @@ Source:
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Sequence
+from statistics import fmean
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,10 +22,11 @@ from pydantic import Field, ValidationError, field_validator
 
 from contracts.errors import Conflict, Incompatible
 from contracts.ports import Document, Journal, Write
-from contracts.records import Job, TrainedBundle, WarmStart
+from contracts.records import Job, TrainedBundle, TrialRecord, WarmStart
 from contracts.specs import Json, Name, Task, Words
 from mldl_ray.bridges._landmarks import landmarks
 from mldl_ray.bridges._statistics import kind_of
+from mldl_ray.bridges.mlt_portfolio import Tried, portfolio
 from mldl_ray.evaluation.metrics import METRICS
 from mldl_ray.journal.documents import scan_all
 
@@ -33,7 +37,13 @@ _SHARES = ("numeric_share", "categorical_share", "missing_share", "balance", "ra
 UNKNOWN = 0.25
 """How far apart two data sets count in a figure that is known of one of them only."""
 KEPT = 3
-"""Configurations of a job that are kept, the best ones."""
+"""Configurations of a job that are kept as its best ones."""
+TRIED = 40
+"""Configurations of a job that are kept with their scores, good or bad: the first ones."""
+HEARD = 20
+"""Searches that have a say in where the next one begins, the nearest ones."""
+SAME_DATA = 0.1
+"""Data as near as that are taken for the same: what won there is tried before anything else."""
 
 
 def meta_of(table: pa.Table, y: Iterable[object], task: Task) -> Json:
@@ -78,6 +88,7 @@ def record_experience(journal: Journal, job: Job, bundle: TrainedBundle, meta: J
         "config": bundle.hyperparams,
         "score": bundle.cv_score,
         "best": _best(job, bundle),
+        "tried": _tried(job, bundle),
         "cost_units": bundle.cost.cost_units,
     }
     try:
@@ -107,6 +118,7 @@ class SharedExperience(Words):
     config: Json
     score: float | None = None
     best: tuple[Found, ...] = ()
+    tried: tuple[Found, ...] = Field(default=(), max_length=TRIED, description="Configurations, good or bad.")
     cost_units: float = Field(default=0.0, ge=0)
 
     @field_validator("meta")
@@ -147,15 +159,17 @@ def take_experience(journal: Journal, item: Json, *, by: str) -> bool:
 
 
 def experience(journal: Journal, model_key: str | None = None, limit: int = 100) -> list[Json]:
-    """List experience, newest first, each with its ``job_id`` and ``at_s``."""
+    """List experience, newest first, each with its ``job_id`` and ``at_s``; all that it tried is in the job itself."""
     found = [d for d in scan_all(journal, KIND) if d.body and model_key in {None, d.body["model_key"]}]
-    return [{"job_id": d.key, "at_s": d.at_s} | (d.body or {}) for d in _newest(found)[:limit]]
+    listed = [{"job_id": d.key, "at_s": d.at_s} | (d.body or {}) for d in _newest(found)[:limit]]
+    return [{name: value for name, value in body.items() if name != "tried"} for body in listed]
 
 
 def warm_starts(journal: Journal, meta: Json, family: str, limit: int = 50) -> list[WarmStart]:
-    """Give the settings that did best on the most similar data: the winners, nearest first, then the second best.
+    """Give the settings to try first, in order: those that together suit what the data at hand resemble.
 
-    Each is given once, from where it was nearest.
+    What won on data that are nearly the same comes before them. After them, and alone where no search has said enough,
+    come the winners, nearest first, then the second best. Each is given once, from where it was nearest.
 
     Args:
         journal: Where the experience is.
@@ -163,19 +177,66 @@ def warm_starts(journal: Journal, meta: Json, family: str, limit: int = 50) -> l
         family: Only what this family learned counts; another one's configuration says nothing here.
         limit: How many at most.
     """
-    mine = [
-        (distance(meta, document.body["meta"]), document)
-        for document in _newest(scan_all(journal, KIND))
-        if document.body and document.body["family"] == family and document.body["task"] == meta.get("task")
+    near = sorted(
+        (
+            _Near(distance(meta, document.body["meta"]), document.key, document.body)
+            for document in _newest(scan_all(journal, KIND))
+            if document.body and document.body["family"] == family and document.body["task"] == meta.get("task")
+        ),
+        key=lambda known: known.distance,
+    )
+    winners = [
+        start for place in range(KEPT) for known in near for start in known.starts(known.best[place : place + 1])
     ]
-    found: list[WarmStart] = []
-    for place in range(KEPT):
-        for far, document in sorted(mine, key=lambda pair: pair[0]):
-            config = _nth(document.body or {}, place)
-            if config and all(config != known.config for known in found):
-                key = (document.body or {})["model_key"]
-                found.append(WarmStart(config=config, job_id=document.key, model_key=key, distance=far))
-    return found[:limit]
+    same = [start for start in winners[:1] if start.distance <= SAME_DATA]
+    return _once([*same, *_together(near[:HEARD], limit), *winners])[:limit]
+
+
+class _Near(NamedTuple):
+    """What a search found, and how far its data are from those at hand."""
+
+    distance: float
+    job_id: str
+    body: Json
+
+    @property
+    def best(self) -> list[Json]:
+        """Give its best configurations; an old experience kept its winner only."""
+        return [found["config"] for found in self.body.get("best") or [{"config": self.body["config"]}]]
+
+    @property
+    def tried(self) -> Tried:
+        """Give what it tried; nothing where it is not known which of two scores is better."""
+        metric = METRICS.get(self.body.get("metric") or "")
+        found = [each for each in self.body.get("tried") or () if each["score"] is not None] if metric else []
+        sign = 1.0 if metric and metric.higher_is_better else -1.0
+        return Tried(
+            self.distance, tuple(each["config"] for each in found), tuple(sign * each["score"] for each in found)
+        )
+
+    def starts(self, configs: Iterable[Json]) -> list[WarmStart]:
+        """Give configurations as what a search may begin with."""
+        key = self.body["model_key"]
+        return [
+            WarmStart(config=config, job_id=self.job_id, model_key=key, distance=self.distance)
+            for config in configs
+            if config
+        ]
+
+
+def _together(near: Sequence[_Near], most: int) -> list[WarmStart]:
+    searches = [known.tried for known in near]
+    pairs = zip(near, searches, strict=True)
+    every = _once([start for known, search in pairs for start in known.starts(search.configs)])
+    return [every[place] for place in portfolio(searches, [start.config for start in every], most=most)]
+
+
+def _once(starts: Iterable[WarmStart]) -> list[WarmStart]:
+    """Leave out configurations that came before."""
+    found: dict[str, WarmStart] = {}
+    for start in starts:
+        found.setdefault(json.dumps(start.config, sort_keys=True), start)
+    return list(found.values())
 
 
 def distance(one: Json, other: Json) -> float:
@@ -206,10 +267,31 @@ def _best(job: Job, bundle: TrainedBundle) -> list[Json]:
     return best[:KEPT]
 
 
-def _nth(body: Json, place: int) -> Json | None:
-    """Give the settings at a place of an experience; an old one kept its winner only."""
-    best = body.get("best") or [{"config": body["config"]}]
-    return best[place]["config"] if place < len(best) else None
+def _tried(job: Job, bundle: TrainedBundle) -> list[Json]:
+    """Give a job's first configurations with their scores: those that lost teach as well.
+
+    One that was stopped early is scored as far from the best as it was on the folds (or at the rung) that it took.
+    """
+    ended = [trial for trial in job.trials if trial.status != "failed" and trial.score is not None]
+    scored = [(trial.score, trial) for trial in ended if trial.status == "completed" and trial.score is not None]
+    if not scored:
+        return []
+    sign = -1 if job.metric in METRICS and METRICS[job.metric].higher_is_better else 1
+    best = min(scored, key=lambda pair: sign * pair[0])[1]
+    rungs = job.job.hpo.strategy == "hyperband"
+    return [
+        {"config": bundle.hyperparams | trial.config, "score": _as_if_whole(trial, best, rungs=rungs)}
+        for trial in ended[:TRIED]
+    ]
+
+
+def _as_if_whole(trial: TrialRecord, best: TrialRecord, *, rungs: bool) -> float | None:
+    """Give a trial's score, had it gone on to be as far from the best one as it was."""
+    taken = len(trial.fold_scores)
+    if trial.status == "completed" or not 0 < taken <= len(best.fold_scores) or best.score is None:
+        return trial.score
+    mine, others = trial.fold_scores, best.fold_scores[:taken]
+    return best.score + (mine[-1] - others[-1] if rungs else fmean(mine) - fmean(others))
 
 
 def _classes(y: Iterable[object]) -> Json:
