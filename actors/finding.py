@@ -9,20 +9,21 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from contracts.ports import Journal
-from contracts.records import TrainedBundle, VersionView
+from contracts.ports import Clock, Journal
+from contracts.records import Approval, TrainedBundle, VersionView
 from mldl_ray.bridges.governance import EmbeddedGovernance, missing_approvals, objections
 from mldl_ray.registry.catalog import Catalog
 from mldl_ray.registry.finder import Finder, Found
 from mldl_ray.registry.search import Bound, Query, check_limit
+from mldl_ray.registry.standing import Standing
 
 
 class Finding:
     """Search versions."""
 
-    def __init__(self, journal: Journal, governance: EmbeddedGovernance, folder: Path | None) -> None:
+    def __init__(self, journal: Journal, governance: EmbeddedGovernance, clock: Clock, folder: Path | None) -> None:
         self._journal, self._governance = journal, governance
-        self._finder = Finder(journal, folder)
+        self._finder, self._standing = Finder(journal, folder), Standing(governance, clock)
 
     def search(
         self,
@@ -77,7 +78,7 @@ class Finding:
         )
         check_limit(limit)
         as_of = None if as_of_s is None else self._journal.position(at_s=as_of_s)
-        wanted = _Wanted(self._journal, self._governance, approved, as_of, as_of_s)
+        wanted = _Wanted(self._journal, self._governance, self._standing, approved, as_of, as_of_s)
         found = self._finder.find(
             query, after=after, limit=limit, as_of=as_of, spoken_of=wanted.spoken_of, keep=wanted.keeps
         )
@@ -91,11 +92,13 @@ class _Wanted:
         self,
         journal: Journal,
         governance: EmbeddedGovernance,
+        standing: Standing,
         approved: bool | None,
         as_of: int | None,
         as_of_s: float | None,
     ) -> None:
         self._journal, self._governance, self._approved = journal, governance, approved
+        self._standing = standing
         self._as_of, self._as_of_s = as_of, as_of_s
         self._policy = governance.policy(as_of_s=as_of_s)
         self._unspoken = not any(objections((), self._policy))
@@ -113,7 +116,7 @@ class _Wanted:
         if not found.spoken_of:
             return self._unspoken == self._approved
         bundle = self._bundles([found])[found.key]
-        words = self._governance.approvals(bundle, as_of_s=self._as_of_s)
+        words = self._words(found, bundle)
         return self._approved != any(objections(words, self._policy))
 
     def views(self, found: Sequence[Found]) -> list[VersionView]:
@@ -122,7 +125,7 @@ class _Wanted:
         return [self._view(one, bundles[one.key]) for one in found if one.key in bundles]
 
     def _view(self, found: Found, bundle: TrainedBundle) -> VersionView:
-        words = self._governance.approvals(bundle, as_of_s=self._as_of_s) if found.spoken_of else ()
+        words = self._words(found, bundle) if found.spoken_of else ()
         return VersionView(
             bundle=bundle,
             approvals=words,
@@ -131,6 +134,11 @@ class _Wanted:
             aliases=found.aliases if self._as_of is None else self._led_to(bundle),
             registered_by=found.registered_by,
         )
+
+    def _words(self, found: Found, bundle: TrainedBundle) -> tuple[Approval, ...]:
+        if self._as_of is None:
+            return self._standing.words(bundle, found.moment)
+        return self._governance.approvals(bundle, as_of_s=self._as_of_s)
 
     def _led_to(self, bundle: TrainedBundle) -> tuple[str, ...]:
         leads = self._aliases(bundle.model_key).items()

@@ -55,7 +55,7 @@ class Registry(Finding, Governing, Naming, Witnessing):
         folder: Path | None = None,
     ) -> None:
         Governing.__init__(self, journal, governance, clock)
-        Finding.__init__(self, journal, governance, folder)
+        Finding.__init__(self, journal, governance, clock, folder)
         Naming.__init__(self, journal)
         Witnessing.__init__(self, journal, governance, clock)
         self._journal, self._blobs, self._governance, self._clock = journal, blobs, governance, clock

@@ -28,8 +28,11 @@ def scan_all(
 ) -> Iterator[Document]:
     """List every document of a kind in key order, page by page, however many there are."""
     after = ""
-    while page := journal.scan(kind, prefix=prefix, after=after, limit=_PAGE, as_of=as_of, withdrawn=withdrawn):
+    while True:
+        page = journal.scan(kind, prefix=prefix, after=after, limit=_PAGE, as_of=as_of, withdrawn=withdrawn)
         yield from page
+        if len(page) < _PAGE:
+            return
         after = page[-1].key
 
 

@@ -59,6 +59,8 @@ def _arrays(index: Index) -> dict[str, Any]:
         "named": index.named,
         "rollouts": index.rollouts,
         "words": index.words,
+        "said": index.said,
+        "ruled": index.ruled,
     }
     for column in index.figures.values():
         column.reach(len(index))
@@ -77,6 +79,7 @@ def _index(arrays: dict[str, NDArray[Any]]) -> Index:
         raise ValueError(f"form {rest['form']} of the index is not {FORM}")
     index = Index()
     index.position, index.last, index.words = rest["position"], rest["last"], rest["words"]
+    index.said, index.ruled = rest["said"], rest["ruled"]
     index.names = {name: Names(rest["names"][name]) for name in index.names}
     index.served, index.rollouts, index.named = (_pasts(rest[name]) for name in ("served", "rollouts", "named"))
     index.small = {name: Column(np.dtype(np.int32), values=arrays[f"small.{name}"]) for name in index.small}

@@ -13,7 +13,7 @@ import numpy as np
 
 from contracts.ports import Journal
 from mldl_ray.registry import checkpoint
-from mldl_ray.registry.index import Index
+from mldl_ray.registry.index import Index, Moment
 from mldl_ray.registry.search import Query, meant, ordered
 
 _LEAST_CHANGES = 2000
@@ -21,12 +21,13 @@ _SHARE_OF_ROWS = 0.05
 
 
 class Found(NamedTuple):
-    """A version that was found: its key, who registered it, and whether anybody said a word on it."""
+    """A version that was found: its key, who registered it, whether anybody said a word on it, and since when."""
 
     key: str
     registered_by: str
     spoken_of: bool
     aliases: tuple[str, ...] = ()
+    moment: Moment = (0, 0)
 
 
 class Finder:
@@ -101,4 +102,5 @@ class Finder:
 def _found(index: Index, row: int, spoken_of: bool) -> Found:
     model_key, version = index.model_key(row), index.version(row)
     aliases = tuple(alias for alias, leads_to in index.aliases(model_key).items() if leads_to == version)
-    return Found(f"{model_key}@{version}", index.registrar(row), spoken_of, aliases)
+    key = f"{model_key}@{version}"
+    return Found(key, index.registrar(row), spoken_of, aliases, index.moment(key))

@@ -22,7 +22,9 @@ from mldl_ray.registry.catalog import ALIAS
 from mldl_ray.registry.columns import Column, Names, Postings
 from mldl_ray.registry.semver import Number
 
-KINDS = ("model_version", "endpoint", "deployment", "approval", ALIAS)
+RULES = ("policy", "api_key")
+"""Kinds that decide which words count, for every version."""
+KINDS = ("model_version", "endpoint", "deployment", "approval", ALIAS, *RULES)
 NEVER = np.iinfo(np.int64).max
 PAGE = 5000
 Mask = NDArray[np.bool_]
@@ -34,6 +36,8 @@ PLACES_IN_TIME = {"begin": 0, "end": NEVER, "made": 0, "spoken": NEVER}
 """Positions at which a state began and ended, its version was registered, and somebody first said a word on it."""
 _UNKNOWN = -1
 Past = list[tuple[int, str | None]]
+Moment = tuple[int, int]
+"""Positions of the last word on a version, and of the last change to policies and keys."""
 
 
 class Index:
@@ -53,6 +57,8 @@ class Index:
         self.rollouts: dict[str, Past] = {}
         self.named: dict[str, Past] = {}
         self.words: dict[str, int] = {}
+        self.said: dict[str, int] = {}
+        self.ruled = 0
         self._newest: dict[int, int] = {}
         self._latest: dict[int, int] = {}
         self._own: dict[str, dict[str, Past]] = {}
@@ -197,6 +203,10 @@ class Index:
         """Mark the versions on which anybody had said a word."""
         return self.place("spoken") <= (NEVER - 1 if as_of is None else as_of)
 
+    def moment(self, key: str) -> Moment:
+        """Say since when what counts for a version can have been as it is."""
+        return self.said.get(key, 0), self.ruled
+
     def take(self, document: Document) -> None:
         """Take in one version of one document; they come in the order of their positions."""
         body, position = document.body, document.position
@@ -214,14 +224,19 @@ class Index:
             past = self.named.setdefault(document.key, [])
             self._file_alias(document.key, past)
             _note(past, position, (body or {}).get("version"))
+        elif document.kind in RULES:
+            self.ruled = position
         elif body is not None:
             self._word(f"{body['model_key']}@{body['version']}", position)
+        else:
+            self._word(_spoken_of(document.key), position)
 
     def _file_alias(self, key: str, past: Past) -> None:
         model_key, _, alias = key.partition("@")
         self._own.setdefault(model_key, {})[alias] = past
 
     def _word(self, key: str, position: int) -> None:
+        self.said[key] = position
         row = self.newest(key)
         if row is None:
             self.words.setdefault(key, position)  # one append may hold a version and words on it, in any order
@@ -304,6 +319,16 @@ PLACES = {
     "limit.cost_units": ("spec", "constraints", "cost_units"),
 }
 """Figures beside the metrics → where they stand in a version's record."""
+
+
+def _spoken_of(approval_id: str) -> str:
+    """Give the version that a word was on, whose body is gone.
+
+    >>> _spoken_of("a-b@1.0.0-0123456789ab")
+    'a-b@1.0.0'
+    """
+    model_key, _, rest = approval_id.partition("@")
+    return f"{model_key}@{rest.partition('-')[0]}"
 
 
 def _note(past: Past, position: int, value: str | None) -> None:
