@@ -208,8 +208,10 @@ class Registry(Finding, Governing, Naming, Witnessing):
     def _numbered(
         self, trained: TrainedBundle, job: Job, tags: tuple[str, ...], number: NumberWanted | None
     ) -> TrainedBundle:
-        model_key, taken = trained.model_key, self._finder.taken(trained.model_key)
-        newest = self._finder.latest(model_key) if number is None else self._below(model_key, number)
+        model_key = trained.model_key
+        newest, taken = self._finder.numbers(model_key)
+        if number is not None:
+            newest = self._below(model_key, number)
         before = None if newest is None else self._catalog(None).bundle(model_key, newest)
         chosen = (
             next_version(trained, before, taken) if number is None else wanted_version(number, trained, before, taken)

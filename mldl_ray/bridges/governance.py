@@ -144,10 +144,11 @@ class EmbeddedGovernance:
         return answer(act, found.values(), tuple(excepted.values()))
 
     def _case(self, act: GovernedAct, bundle: TrainedBundle, policy: Policy, as_of_s: float | None) -> Case:
-        words = latest_words(self._words(bundle, as_of_s), bundle) if bundle.version is not None else []
+        new = act == "register" or bundle.version is None  # nobody can have spoken of it or compared it yet
+        words = [] if new else latest_words(self._words(bundle, as_of_s), bundle)
         evaluation, stable = self._evaluation(bundle), self._stable(bundle, as_of_s)
         key = version_key(bundle.model_key, str(bundle.version))
-        again = self._journal.read(COMPARISON, key, as_of=self._position(as_of_s))
+        again = None if new else self._journal.read(COMPARISON, key, as_of=self._position(as_of_s))
         if evaluation is not None and again is not None:
             compared = AgainstStable.model_validate(again.body)
             if compared.version == stable:

@@ -20,6 +20,7 @@ from contracts.ports import Append, Clock, Document, Once, Receipt, Seal, Verifi
 from mldl_ray.journal import _chain
 from mldl_ray.journal._appends import Wanted
 from mldl_ray.journal._engine import open_engine
+from mldl_ray.journal._rows import document, put
 from mldl_ray.journal._schema import SCHEMA_VERSION, appends, documents, events, heads, meta, metadata
 from mldl_ray.journal._verify import verify_rows
 
@@ -71,10 +72,7 @@ class SqlJournal:
             ).first()
             position, previous = (tail.position + 1, tail.hash) if tail else (1, _chain.GENESIS)
             at_s = max(self._clock.now_s(), tail.at_s if tail else 0.0)
-            written = [
-                _put(connection, write, body, position=position, at_s=at_s, actor=actor, reason=reason)
-                for write, body in zip(writes, texts, strict=True)
-            ]
+            written = put(connection, writes, texts, position=position, at_s=at_s, actor=actor, reason=reason)
             recorded = _chain.numbered(facts, position, at_s, actor, reason)
             _record(connection, recorded)
             content = _chain.content_of(
@@ -105,7 +103,7 @@ class SqlJournal:
         if as_of is not None:
             query = query.where(documents.c.position <= as_of)
         row = self._first(query.order_by(documents.c.version.desc()).limit(1))
-        found = _document(row) if row is not None else None
+        found = document(row) if row is not None else None
         return found if found is not None and found.body is not None else None
 
     def scan(
@@ -137,7 +135,7 @@ class SqlJournal:
             query = select(documents).join(latest, same).where(documents.c.kind == kind)
         if not withdrawn:
             query = query.where(documents.c.body != "null")
-        return [_document(row) for row in self._all(query.order_by(documents.c.key).limit(max(0, limit)))]
+        return [document(row) for row in self._all(query.order_by(documents.c.key).limit(max(0, limit)))]
 
     def changes(self, kinds: Sequence[str], *, after: int = 0, limit: int = 1000) -> list[Document]:
         """List what was written after a position; the last append of a page is always whole."""
@@ -149,19 +147,19 @@ class SqlJournal:
             last = rows[-1].position
             rows = [row for row in rows if row.position < last]
             rows += self._all(ordered.where(documents.c.position == last))
-        return [_document(row) for row in rows]
+        return [document(row) for row in rows]
 
     def pick(self, kind: str, keys: Sequence[str]) -> list[Document]:
         """Give several documents as they are."""
         same = (heads.c.kind == documents.c.kind) & (heads.c.key == documents.c.key)
         query = select(documents).join(heads, same & (heads.c.version == documents.c.version))
         wanted = (heads.c.kind == kind, heads.c.key.in_(list(dict.fromkeys(keys))), heads.c.withdrawn.is_(False))
-        return [_document(row) for row in self._all(query.where(*wanted))]
+        return [document(row) for row in self._all(query.where(*wanted))]
 
     def history(self, kind: str, key: str) -> list[Document]:
         """List every version of a document."""
         query = select(documents).where(documents.c.kind == kind, documents.c.key == key)
-        return [_document(row) for row in self._all(query.order_by(documents.c.version))]
+        return [document(row) for row in self._all(query.order_by(documents.c.version))]
 
     def events(
         self,
@@ -260,7 +258,7 @@ class SqlJournal:
         return Receipt(
             position=known.position,
             at_s=known.at_s,
-            documents=tuple(_document(written[kind, key]) for kind, key, *_ in json.loads(known.content)["documents"]),
+            documents=tuple(document(written[kind, key]) for kind, key, *_ in json.loads(known.content)["documents"]),
             events=tuple(Event.model_validate_json(row.body) for row in recorded),
             repeated=True,
         )
@@ -329,33 +327,6 @@ def _check_schema(connection: Connection) -> None:
         )
 
 
-def _put(
-    connection: Connection, write: Write, body: str, *, position: int, at_s: float, actor: str, reason: str
-) -> Document:
-    """Move the document's head from the expected version, then add the new one."""
-    version, withdrawn = write.expected_version + 1, write.body is None
-    head = {"version": version, "withdrawn": withdrawn}
-    mine = (heads.c.kind == write.kind) & (heads.c.key == write.key)
-    found = connection.execute(select(heads.c.version).where(mine)).scalar() or 0
-    if found != write.expected_version:
-        raise _chain.stale(write.kind, write.key, write.expected_version, found)
-    if found:
-        connection.execute(update(heads).where(mine).values(**head))
-    else:
-        connection.execute(insert(heads).values(kind=write.kind, key=write.key, **head))
-    row = {
-        "kind": write.kind,
-        "key": write.key,
-        "version": version,
-        "position": position,
-        "at_s": at_s,
-        "actor": actor,
-        "reason": reason,
-    }
-    connection.execute(insert(documents).values(**row, body=body))
-    return Document(**row, body=json.loads(body))
-
-
 def _record(connection: Connection, recorded: Sequence[Event]) -> None:
     rows = [
         {
@@ -370,16 +341,3 @@ def _record(connection: Connection, recorded: Sequence[Event]) -> None:
     ]
     if rows:
         connection.execute(insert(events), rows)
-
-
-def _document(row: Row[Any]) -> Document:
-    return Document(
-        kind=row.kind,
-        key=row.key,
-        version=row.version,
-        body=json.loads(row.body),
-        position=row.position,
-        at_s=row.at_s,
-        actor=row.actor,
-        reason=row.reason,
-    )

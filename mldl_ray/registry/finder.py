@@ -73,15 +73,10 @@ class Finder:
             found = (_found(index, row, bool(spoken[row])) for row in rows)
             return list(islice(filter(keep, found), limit))
 
-    def latest(self, model_key: str) -> str | None:
-        """Give the highest number of a model."""
+    def numbers(self, model_key: str) -> tuple[str | None, set[str]]:
+        """Give the highest number of a model, and those that its versions ever had."""
         with self.current() as index:
-            return index.latest(model_key)
-
-    def taken(self, model_key: str) -> set[str]:
-        """Give the numbers that a model's versions ever had."""
-        with self.current() as index:
-            return index.taken(model_key)
+            return index.latest(model_key), index.taken(model_key)
 
     @contextmanager
     def current(self) -> Iterator[Index]:
