@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, select, text, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, text, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from contracts.errors import Broken, Incompatible, MldlError, Unavailable
@@ -25,6 +25,14 @@ from mldl_ray.journal._schema import SCHEMA_VERSION, appends, documents, events,
 from mldl_ray.journal._verify import verify_rows
 
 _ADVISORY_LOCK = 0x6D6C646C  # "mldl": any fixed number that nobody else uses in this database
+# Statements that are run often are made once: making one costs several times what running it does.
+_ONE = select(documents).where(documents.c.kind == bindparam("of_kind"), documents.c.key == bindparam("of_key"))
+_HISTORY = _ONE.order_by(documents.c.version)
+_NOW = _ONE.order_by(documents.c.version.desc()).limit(1)
+_THEN = _NOW.where(documents.c.position <= bindparam("as_of"))
+_LAST = select(func.max(appends.c.position).label("position"))
+_TAIL = select(appends.c.position, appends.c.at_s, appends.c.hash).order_by(appends.c.position.desc()).limit(1)
+_ADD_APPEND, _ADD_EVENTS = insert(appends), insert(events)
 _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
 
 
@@ -67,9 +75,7 @@ class SqlJournal:
         with self._transaction() as connection:
             if once is not None and (known := self._repeated(connection, once)) is not None:
                 return known
-            tail = connection.execute(
-                select(appends.c.position, appends.c.at_s, appends.c.hash).order_by(appends.c.position.desc()).limit(1)
-            ).first()
+            tail = connection.execute(_TAIL).first()
             position, previous = (tail.position + 1, tail.hash) if tail else (1, _chain.GENESIS)
             at_s = max(self._clock.now_s(), tail.at_s if tail else 0.0)
             written = put(connection, writes, texts, position=position, at_s=at_s, actor=actor, reason=reason)
@@ -84,25 +90,22 @@ class SqlJournal:
                 documents=[(d.kind, d.key, d.version, _chain.digest(t)) for d, t in zip(written, texts, strict=True)],
                 events=recorded,
             )
-            connection.execute(
-                insert(appends).values(
-                    position=position,
-                    at_s=at_s,
-                    once_key=once.key if once else None,
-                    once_digest=once.digest if once else None,
-                    content=content,
-                    previous_hash=previous,
-                    hash=_chain.link(previous, content),
-                )
-            )
+            row = {
+                "position": position,
+                "at_s": at_s,
+                "once_key": once.key if once else None,
+                "once_digest": once.digest if once else None,
+                "content": content,
+                "previous_hash": previous,
+                "hash": _chain.link(previous, content),
+            }
+            connection.execute(_ADD_APPEND, row)
         return Receipt(position=position, at_s=at_s, documents=tuple(written), events=tuple(recorded))
 
     def read(self, kind: str, key: str, *, as_of: int | None = None) -> Document | None:
         """Give a document as it is, or as it was."""
-        query = select(documents).where(documents.c.kind == kind, documents.c.key == key)
-        if as_of is not None:
-            query = query.where(documents.c.position <= as_of)
-        row = self._first(query.order_by(documents.c.version.desc()).limit(1))
+        given: dict[str, Any] = {"of_kind": kind, "of_key": key}
+        row = self._first(_NOW, given) if as_of is None else self._first(_THEN, given | {"as_of": as_of})
         found = document(row) if row is not None else None
         return found if found is not None and found.body is not None else None
 
@@ -158,8 +161,7 @@ class SqlJournal:
 
     def history(self, kind: str, key: str) -> list[Document]:
         """List every version of a document."""
-        query = select(documents).where(documents.c.kind == kind, documents.c.key == key)
-        return [document(row) for row in self._all(query.order_by(documents.c.version))]
+        return [document(row) for row in self._all(_HISTORY, {"of_kind": kind, "of_key": key})]
 
     def events(
         self,
@@ -195,10 +197,7 @@ class SqlJournal:
 
     def position(self, *, at_s: float | None = None) -> int:
         """Give the last position, at a moment when asked."""
-        query = select(func.max(appends.c.position).label("position"))
-        if at_s is not None:
-            query = query.where(appends.c.at_s <= at_s)
-        row = self._first(query)
+        row = self._first(_LAST) if at_s is None else self._first(_LAST.where(appends.c.at_s <= at_s))
         return int(row.position or 0) if row is not None else 0
 
     def seal(self, kinds: Sequence[str] = (), *, as_of: int | None = None) -> Seal:
@@ -263,13 +262,13 @@ class SqlJournal:
             repeated=True,
         )
 
-    def _first(self, query: Select[Any]) -> Row[Any] | None:
+    def _first(self, query: Select[Any], given: dict[str, Any] | None = None) -> Row[Any] | None:
         with self._reading() as connection:
-            return connection.execute(query).first()
+            return connection.execute(query, given).first()
 
-    def _all(self, query: Select[Any]) -> list[Row[Any]]:
+    def _all(self, query: Select[Any], given: dict[str, Any] | None = None) -> list[Row[Any]]:
         with self._reading() as connection:
-            return list(connection.execute(query).all())
+            return list(connection.execute(query, given).all())
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -340,4 +339,4 @@ def _record(connection: Connection, recorded: Sequence[Event]) -> None:
         for ordinal, event in enumerate(recorded)
     ]
     if rows:
-        connection.execute(insert(events), rows)
+        connection.execute(_ADD_EVENTS, rows)
