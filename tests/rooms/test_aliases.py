@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from actors.registry import Registry
 from actors.snapshot_store import SnapshotStore
@@ -19,6 +20,7 @@ from contracts.rollouts import Deployment, Endpoint
 from contracts.specs import DeploymentSpec
 from mldl_ray.blobs import MemoryBlobs
 from mldl_ray.bridges.governance import EmbeddedGovernance
+from mldl_ray.cli import app
 from mldl_ray.clock import SettableClock
 from mldl_ray.journal import MemoryJournal
 from mldl_ray.registry import checkpoint
@@ -294,3 +296,18 @@ def test_only_who_registers_moves_aliases(service: Service, role: Any) -> None:
     with pytest.raises(Forbidden):
         other.move_alias(KEY, "champion", "1.0.0", reason="x")
     assert [one.alias for one in other.aliases(KEY)] == ["latest", "stable", "candidate"]
+
+
+def test_command_lists_moves_and_removes_and_its_exit_code_tells_a_lost_race(service: Service) -> None:
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(app, ["alias", *arguments, "--url", service.settings.url])
+
+    assert run("move", KEY, "champion", "1.0.0", "--reason", "the first").exit_code == 0
+    lost = run("move", KEY, "champion", "1.1.0", "--reason", "mine")
+    assert (lost.exit_code, "leads to 1.0.0" in lost.stderr) == (5, True)
+    assert run("move", KEY, "champion", "latest", "--from", "1.0.0", "--reason", "better").exit_code == 0
+    listed = run("list", KEY)
+    assert "champion   1.1.0" in listed.stdout
+    assert "candidate  nowhere" in listed.stdout
+    assert run("remove", KEY, "champion", "--from", "1.1.0", "--reason", "done").exit_code == 0
+    assert "champion" not in run("list", KEY).stdout

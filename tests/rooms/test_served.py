@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from actors.registry import Registry
 from actors.snapshot_store import SnapshotStore
@@ -18,6 +19,7 @@ from contracts.served import Served
 from contracts.specs import DeploymentSpec
 from mldl_ray.blobs import MemoryBlobs
 from mldl_ray.bridges.governance import EmbeddedGovernance
+from mldl_ray.cli import app
 from mldl_ray.clock import SettableClock
 from mldl_ray.deployment.moves import Move, end, go_back, moved, next_epoch, step_to
 from mldl_ray.journal import MemoryJournal
@@ -288,3 +290,18 @@ def test_client_and_page_tell_the_same(service: Service) -> None:
     problem(service.raw("GET", f"/served?model_key={KEY}&at_s=1"), 404, "not_found")
     problem(service.raw("GET", "/served"), 422, "incompatible")
     problem(service.raw("GET", "/served/page?model_key=nothing"), 404, "not_found")
+
+
+def test_command_prints_a_table_or_writes_the_page(service: Service, tmp_path: Path) -> None:
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(app, ["served", *arguments, "--url", service.settings.url])
+
+    table = run(KEY).stdout
+    for said in ("1.0.0", "stable", "100%", "dora", "ship it", "nobody"):
+        assert said in table
+    page = tmp_path / "page.html"
+    assert run(KEY, "--out", str(page)).exit_code == 0
+    assert "1.0.0, stable, 100%" in page.read_text(encoding="utf-8")
+    assert run(KEY, "--at", "1970-01-02").exit_code == 3
+    assert run(KEY, "--at", "noonish").exit_code == 2
+    assert run().exit_code == 2
