@@ -115,8 +115,12 @@ class _Wanted:
             return True
         if not found.spoken_of:
             return self._unspoken == self._approved
-        bundle = self._bundles([found])[found.key]
-        words = self._words(found, bundle)
+        words = None if self._as_of is not None else self._standing.remembered(found.key, found.moment)
+        if words is None:
+            bundle = self._bundles([found]).get(found.key)
+            if bundle is None:
+                return False  # it was withdrawn meanwhile
+            words = self._words(found, bundle)
         return self._approved != any(objections(words, self._policy))
 
     def views(self, found: Sequence[Found]) -> list[VersionView]:

@@ -27,7 +27,7 @@ class Found(NamedTuple):
     registered_by: str
     spoken_of: bool
     aliases: tuple[str, ...] = ()
-    moment: Moment = (0, 0)
+    moment: Moment = (0, 0, 0)
 
 
 class Finder:
@@ -98,4 +98,4 @@ def _found(index: Index, row: int, spoken_of: bool) -> Found:
     model_key, version = index.model_key(row), index.version(row)
     aliases = tuple(alias for alias, leads_to in index.aliases(model_key).items() if leads_to == version)
     key = f"{model_key}@{version}"
-    return Found(key, index.registrar(row), spoken_of, aliases, index.moment(key))
+    return Found(key, index.registrar(row), spoken_of, aliases, index.moment(row))

@@ -36,8 +36,8 @@ PLACES_IN_TIME = {"begin": 0, "end": NEVER, "made": 0, "spoken": NEVER}
 """Positions at which a state began and ended, its version was registered, and somebody first said a word on it."""
 _UNKNOWN = -1
 Past = list[tuple[int, str | None]]
-Moment = tuple[int, int]
-"""Positions of the last word on a version, and of the last change to policies and keys."""
+Moment = tuple[int, int, int]
+"""Positions of a version's state, of the last word on it, and of the last change to policies and keys."""
 
 
 class Index:
@@ -203,9 +203,9 @@ class Index:
         """Mark the versions on which anybody had said a word."""
         return self.place("spoken") <= (NEVER - 1 if as_of is None else as_of)
 
-    def moment(self, key: str) -> Moment:
+    def moment(self, row: int) -> Moment:
         """Say since when what counts for a version can have been as it is."""
-        return self.said.get(key, 0), self.ruled
+        return int(self.place("begin")[row]), self.said.get(self.key(row), 0), self.ruled
 
     def take(self, document: Document) -> None:
         """Take in one version of one document; they come in the order of their positions."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from contracts.ports import Clock
 from contracts.records import Approval, TrainedBundle
 from mldl_ray.bridges.governance import EmbeddedGovernance, expiry_s
+from mldl_ray.registry.catalog import version_key
 from mldl_ray.registry.index import Moment
 
 MOST = 20_000
@@ -34,14 +35,19 @@ class Standing:
 
     def __init__(self, governance: EmbeddedGovernance, clock: Clock) -> None:
         self._governance, self._clock = governance, clock
-        self._known: dict[tuple[str, ...], _Known] = {}
+        self._known: dict[str, _Known] = {}
+
+    def remembered(self, key: str, moment: Moment) -> tuple[Approval, ...] | None:
+        """Give the words that count for a version now, if that is known without asking."""
+        known = self._known.get(key)
+        good = known is not None and known.moment == moment and self._clock.now_s() < known.until_s
+        return known.words if known is not None and good else None
 
     def words(self, bundle: TrainedBundle, moment: Moment) -> tuple[Approval, ...]:
         """Give the words that count for a version now."""
-        key = (bundle.model_key, str(bundle.version), bundle.validation_hash, bundle.evaluation_id or "")
-        known, now_s = self._known.get(key), self._clock.now_s()
-        if known is not None and known.moment == moment and now_s < known.until_s:
-            return known.words
+        key = version_key(bundle.model_key, str(bundle.version))
+        if (known := self.remembered(key, moment)) is not None:
+            return known
         words = self._governance.approvals(bundle)
         if len(self._known) >= MOST:
             self._known.clear()
