@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--strategy", default="bayes", choices=("bayes", "random"))
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--rows", type=int, default=600, help="of a table at most, drawn by the seed")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[10, 11, 12], help="the method was chosen on 0 and 1")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[10, 11], help="the method was chosen on 0 and 1")
     asked = parser.parse_args()
     began = time.perf_counter()
     with threadpool_limits(1):

@@ -26,12 +26,10 @@ Doubles = npt.NDArray[np.float64]
 
 LEAST = 5
 """Configurations of a search below which its scores say too little of how a setting matters."""
-VIEWS = 24
+VIEWS = 16
 """Guesses at what the data at hand are like; each takes some of the searches to be of such data."""
-TREES = 30
+TREES = 16
 """Of the forest that tells, by one guess, how good a configuration is."""
-LEAF = 2
-"""Scores that a tree's answer is the mean of, at least."""
 REACH = 1.0
 """The distance at which a search's word has fallen to 0.6 of what it is for the same data."""
 
@@ -128,7 +126,10 @@ def _views(searches: Sequence[Tried], candidates: Sequence[Json], seed: int) -> 
         times = rng.multinomial(len(searches), weights / weights.sum())
         counted = times[owner]
         used = counted > 0
-        forest = ExtraTreesRegressor(TREES, min_samples_leaf=LEAF, random_state=seed * VIEWS + view)
+        leaf = math.isqrt(
+            int(used.sum())
+        )  # with less, a configuration would keep the luck of the one time it was tried
+        forest = ExtraTreesRegressor(TREES, min_samples_leaf=leaf, random_state=seed * VIEWS + view)
         forest.fit(every[: len(z)][used], z[used], sample_weight=counted[used])
         found[view] = forest.predict(asked)
     return found
