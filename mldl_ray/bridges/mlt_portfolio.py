@@ -126,9 +126,7 @@ def _views(searches: Sequence[Tried], candidates: Sequence[Json], seed: int) -> 
         times = rng.multinomial(len(searches), weights / weights.sum())
         counted = times[owner]
         used = counted > 0
-        leaf = math.isqrt(
-            int(used.sum())
-        )  # with less, a configuration would keep the luck of the one time it was tried
+        leaf = math.isqrt(int(used.sum()))  # were it 1, a configuration would keep the luck of its one trial
         forest = ExtraTreesRegressor(TREES, min_samples_leaf=leaf, random_state=seed * VIEWS + view)
         forest.fit(every[: len(z)][used], z[used], sample_weight=counted[used])
         found[view] = forest.predict(asked)

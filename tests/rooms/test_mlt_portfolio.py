@@ -36,6 +36,14 @@ def test_what_all_searches_say_counts_more_than_the_luck_of_one() -> None:
     assert abs(first["depth"] - 5) <= 1
 
 
+def test_a_single_lucky_trial_among_bad_ones_is_not_copied() -> None:
+    said = searched(4, 0.02)
+    lucky = GRID.index({"depth": 9, "rate": 0.2})
+    gains = tuple(100.0 if place == lucky else gain for place, gain in enumerate(said.gains))
+    (first,) = chosen([Tried(1.0, said.configs, gains)], 1)
+    assert first["depth"] <= 6
+
+
 def test_where_data_want_different_things_the_second_is_for_those_that_the_first_does_not_suit() -> None:
     both = [searched(3, 0.02, luck=luck) for luck in range(3)] + [searched(9, 0.2, luck=luck) for luck in range(3, 6)]
     depths = sorted(config["depth"] for config in chosen(both, 3))
@@ -44,8 +52,9 @@ def test_where_data_want_different_things_the_second_is_for_those_that_the_first
 
 
 def test_the_nearest_data_decide_what_comes_first() -> None:
-    near, far = searched(3, 0.02, distance=0.2), searched(9, 0.2, distance=4.0, luck=1)
-    for searches in ([near, far], [far, near]):
+    near = searched(3, 0.02, distance=0.2)
+    far = [searched(9, 0.2, distance=4.0, luck=luck) for luck in range(1, 5)]
+    for searches in ([near, *far], [*far, near]):
         assert chosen(searches, 1)[0]["depth"] <= 4
 
 
