@@ -27,6 +27,8 @@ from contracts.errors import (
 from contracts.http import Problem
 from mldl_ray.settings import Settings
 from serve.calls import Actors, known_query
+from serve.console import install as install_console
+from serve.console.door import failed, is_page
 from serve.probes import Probes
 from serve.problems import PROBLEM, MethodNotAllowed, problem
 from serve.routes import (
@@ -112,6 +114,7 @@ def build_app(actors: Actors, settings: Settings) -> FastAPI:
     app.state.actors, app.state.settings, app.state.probes = actors, settings, Probes()
     for room in _ROUTES:
         app.include_router(room.router, prefix=BASE)
+    install_console(app)
     app.add_exception_handler(MldlError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _by_status)
@@ -155,13 +158,20 @@ def _finding(item: dict[str, Any]) -> dict[str, str]:
 def _by_status(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # Starlette calls this for nothing else
     detail = str(error.detail)
-    if error.status_code == 404:
+    if error.status_code == 404 and is_page(request.url.path):
+        detail = f"there is no page at {request.url.path}"
+    elif error.status_code == 404:
         detail = f"there is nothing at {request.url.path}; {BASE}/docs lists what there is"
     if error.status_code == 405:
         detail = f"{request.url.path} does not take {request.method}; {BASE}/docs lists what it takes"
-    answer = problem(_BY_STATUS.get(error.status_code, Refused)(detail), request.url.path)
+    answer = _said(_BY_STATUS.get(error.status_code, Refused)(detail), request.url.path)
     answer.headers.update(error.headers or {})
     return answer
+
+
+def _said(error: MldlError, path: str) -> Response:
+    """Say an error to whom it concerns: a person at the console, or a program."""
+    return failed(error) if is_page(path) else problem(error, path)
 
 
 class _Door:
@@ -195,7 +205,7 @@ class _Door:
             log.exception("%s %s", scope["method"], scope["path"])
             if not answered:
                 text = "something failed here that should not; the service's log has the details"
-                await problem(Broken(text), scope["path"])(scope, receive, send)
+                await _said(Broken(text), scope["path"])(scope, receive, send)
 
 
 def _ref(model: type) -> dict[str, str]:

@@ -1,0 +1,18 @@
+"""The console: pages for people at ``/`` and ``/console``, for the same keys and roles as the API."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from mldl_ray.clock import SystemClock
+from serve.console import deployments, entrance, overview
+from serve.console.session import Sessions
+
+PAGES = (*entrance.ROUTES, *overview.ROUTES, *deployments.ROUTES)
+
+
+def install(app: FastAPI) -> None:
+    """Give the app its pages. They are no part of the API's document."""
+    state = app.state
+    state.sessions = Sessions(state.actors.journal, SystemClock(), keys_required=state.settings.keys_required)
+    app.router.routes.extend(PAGES)
