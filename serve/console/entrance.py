@@ -13,7 +13,7 @@ from contracts.errors import MldlError, NotFound, Unauthenticated
 from serve.console.door import COOKIE, Page, acted, failed, form_of, keep, ours, safe
 from serve.console.render import html
 
-_TYPES = {"style.css": "text/css", "live.js": "text/javascript"}
+_TYPES = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
 def inside(path: str) -> str:
