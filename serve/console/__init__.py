@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from mldl_ray.clock import SystemClock
 from serve.console import deployments, entrance, overview
 from serve.console.session import Sessions
+from serve.console.trail import Trails
 
 PAGES = (*entrance.ROUTES, *overview.ROUTES, *deployments.ROUTES)
 
@@ -15,4 +16,5 @@ def install(app: FastAPI) -> None:
     """Give the app its pages. They are no part of the API's document."""
     state = app.state
     state.sessions = Sessions(state.actors.journal, SystemClock(), keys_required=state.settings.keys_required)
+    state.trails = Trails()
     app.router.routes.extend(PAGES)

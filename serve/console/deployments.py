@@ -40,7 +40,7 @@ def _one(page: Page) -> Response:
         can_roll_back=found.status == "succeeded",
         last=found.decisions[-1] if found.decisions else None,
         metrics=metrics_of(found.decisions[-1]) if found.decisions else {},
-        growth=_growth(found.decisions),
+        growth=_growth(page.trails.looked(found.deployment_id, found.decisions)),
         latency=_latency(arms),
         errors=_errors(arms),
     )

@@ -18,6 +18,7 @@ from contracts.errors import Broken, Forbidden, Incompatible, MldlError, Unauthe
 from serve.calls import Actors
 from serve.console.render import NAV, html
 from serve.console.session import LASTS_S, Session
+from serve.console.trail import Trails
 
 log = logging.getLogger(__name__)
 COOKIE = "mldl_session"
@@ -43,6 +44,7 @@ class Page:
     query: dict[str, str]
     form: dict[str, str] = field(default_factory=dict)
     sign_out: Callable[[], None] = lambda: None
+    trails: Trails = field(default_factory=Trails)
 
     def render(self, template: str, *, title: str, status: int = 200, **values: Any) -> Response:
         """Answer with a template; it sees ``page``, ``title``, ``nav``, ``said`` and the values."""
@@ -186,6 +188,7 @@ def _page_of(request: Request, found: _Found, form: dict[str, str] | None = None
         path=path,
         query=dict(request.query_params),
         form=form or {},
+        trails=request.app.state.trails,
         sign_out=lambda: request.app.state.sessions.end(request.cookies.get(COOKIE, "")),
     )
 

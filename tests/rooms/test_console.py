@@ -17,6 +17,7 @@ from mldl_ray.journal.documents import write
 from mldl_ray.settings import load_settings
 from serve.console.charts import line_chart
 from serve.console.session import LASTS_S, Sessions
+from serve.console.trail import Trails
 from tests.rooms.test_api import KEY, World
 
 
@@ -234,3 +235,11 @@ def test_the_api_still_says_its_own_errors(world: World) -> None:
 def test_a_curve_carries_no_markup_of_its_names() -> None:
     drawn = line_chart("<i>", {"<script>": [(0.0, 1.0), (1.0, 2.0)]}, x="<x>", y="<y>")
     assert "<script>" not in drawn and "<i>" not in drawn and "<x>" not in drawn
+
+
+def test_the_evidence_grows_while_somebody_looks() -> None:
+    trails = Trails()
+    looks = [Decision(verdict="HOLD", rule="r", why="w", at_s=float(at), step_pct=5.0) for at in range(4)]
+    trails.looked("dep-1", looks[:2])
+    assert trails.looked("dep-1", [looks[1], looks[3]]) == [looks[0], looks[1], looks[3]]
+    assert trails.looked("dep-2", looks[2:3]) == looks[2:3]

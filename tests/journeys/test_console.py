@@ -1,0 +1,35 @@
+"""The console on the whole system, in a real Chromium: a rollout watched, held and taken back by its buttons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mldl_ray.demo.load import LiveLoad
+from tests.chromium import BINARY, Tab, chromium
+
+
+def press(tab: Tab, verb: str, reason: str) -> None:
+    tab.js(f"document.querySelector('form[action$={verb}] input[name=reason]').value = '{reason}'")
+    tab.js(f"document.querySelector('form[action$={verb}] button').click()")
+
+
+@pytest.mark.skipif(BINARY is None, reason="no Chromium on this machine: apt install chromium")
+@pytest.mark.timeout(240)
+def test_a_person_watches_a_canary_and_takes_it_back(rollouts, load: LiveLoad, tmp_path: Path) -> None:
+    rollouts.make_stable("1.0.0")
+    asked = rollouts.begin("1.0.1", promotion_window=3600)
+    with chromium(tmp_path / "chromium") as tab:
+        tab.open(rollouts.system.url)
+        tab.until(f"document.getElementById('live').innerText.includes('{asked}')")
+        tab.open(f"{rollouts.system.url}/console/deployments/{asked}")
+        press(tab, "hold", "lunch")
+        tab.until("document.getElementById('said').innerText === 'Held.'")
+        tab.until("document.querySelectorAll('#live polyline').length >= 2")  # both versions' latency, as it comes in
+        press(tab, "rollback", "seen enough")
+        tab.until("document.getElementById('live').innerText.includes('rolled back')")
+        assert [line for line in tab.told if "Content Security Policy" in line] == []
+    ended = rollouts.ended(asked)
+    assert (ended.status, rollouts.stable, load.failures) == ("rolled_back", "1.0.0", [])
+    assert ("local", "lunch") in {(change.actor, change.reason.removeprefix("held: ")) for change in ended.history}
