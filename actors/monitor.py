@@ -92,30 +92,33 @@ class Monitor:
 
     # Telemetry and labels in
 
-    def ingest(self, batch: bytes) -> None:
-        """Count a batch of telemetry (see ``contracts.telemetry``), once, whole or not at all.
+    def ingest(self, *tables: bytes) -> None:
+        """Count tables of telemetry (see ``contracts.telemetry``), each once, all at one moment or none.
 
-        A batch that comes again (its sender did not hear that it had come) is known by its bytes and not counted twice.
-        What follows from it (a drift test, alerts) never fails the sender: an alert that cannot be written now is
-        written with a later batch.
+        A table that comes again (its sender did not hear that it had come) is known by its bytes. What follows (a drift
+        test, alerts) never fails the sender: an alert that cannot be written now is written with a later batch.
 
         Raises:
-            Incompatible: It is not such a batch; nothing of it is counted.
-            TooLarge: It has too many bytes, rows or columns.
+            Incompatible: One is not such a table; nothing is counted.
+            TooLarge: One has too many bytes, rows or columns.
         """
-        parsed, digest, now_s = Batch.parse(batch), hashlib.blake2b(batch, digest_size=16).digest(), self._clock.now_s()
-        stream = (parsed.facts.model_key, parsed.facts.version)
-        profile = self._profile(stream) if parsed.facts.deployment_id else Profile()
+        parsed, now_s = [Batch.parse(table) for table in tables], self._clock.now_s()
+        digests = [hashlib.blake2b(table, digest_size=16).digest() for table in tables]
+        profiles = [self._profile(one.stream) if one.facts.deployment_id else Profile() for one in parsed]
+        taken, due, missed = list[Batch](), list[Due](), list[Want]()
         with self._lock:
-            if not self._is_new(digest):
-                return
-            self._counts.add(parsed, now_s, profile)
-            self._recents.add(parsed)
-            due = self._watch.add(parsed, now_s)
-            missed = self._missed(parsed, now_s)
-        self._history.add(parsed, now_s)
-        self._levels.saw(parsed)
-        self._follow_up(due, missed, now_s)
+            for batch, digest, profile in zip(parsed, digests, profiles, strict=True):
+                if self._is_new(digest):
+                    taken.append(batch)
+                    self._counts.add(batch, now_s, profile)
+                    self._recents.add(batch)
+                    due += self._watch.add(batch, now_s)
+                    missed += self._missed(batch, now_s)
+        for batch in taken:
+            self._history.add(batch, now_s)
+            self._levels.saw(batch)
+        if taken:
+            self._follow_up(due, missed, now_s)
 
     def feedback(self, items: list[Json]) -> dict[str, int]:
         """Count labels that became known.
@@ -151,8 +154,8 @@ class Monitor:
     def rollout(self, deployment: Deployment) -> RolloutTelemetry:
         """Give what the judge of a rollout may look at: both arms and pairs per epoch, and the candidate's alerts.
 
-        An alert that someone acknowledged is not held against the candidate any more. The fairness delta is the one
-        that there surely is (a lower bound, valid however often one looks): few requests never end a rollout by it.
+        An alert that someone acknowledged is not held against the candidate. The fairness delta and ``ece_sure`` are
+        lower bounds, valid however often one looks: few requests never end a rollout by them.
         """
         with self._lock:
             stable, candidate = self._counts.rollouts.arms(deployment)
@@ -174,6 +177,7 @@ class Monitor:
             open_causes=tuple(sorted(causes)),
             fairness_delta=selections.sure_delta(lambda part, whole: rate_bounds(part, whole, alpha)),
             ece=outcomes.ece(profile.classes) if profile.classes else None,
+            ece_sure=outcomes.sure_ece(profile.classes, deployment.spec.alpha),
         )
 
     def recent(self, model_key: str, version: str, limit: int) -> RecentRows:

@@ -89,6 +89,9 @@ class RolloutTelemetry(Words):
     open_causes: tuple[str, ...] = Field(default=(), description="Kinds of the open alerts on the candidate.")
     fairness_delta: float | None = Field(default=None, description="Of the candidate's live labels.")
     ece: float | None = Field(default=None, description="Of the candidate's live labels.")
+    ece_sure: float | None = Field(
+        default=None, description="The calibration error that there surely is: a lower bound, however often one looks."
+    )
 
 
 class Decision(Words):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,12 @@ class Endpoint:
             if task.done():
                 raise Broken(f"a loop of the endpoint ended: {task.exception()}")
 
-    async def _send(self, batch: bytes) -> None:
-        """Hand a batch to the monitor. What it refuses would be refused again, so that is not kept."""
+    async def _send(self, tables: Sequence[bytes]) -> None:
+        """Hand tables to the monitor. What it refuses would be refused again, so that is not kept."""
         try:
             if self._monitor is None:
                 self._monitor = await asyncio.to_thread(handle, "monitor")
-            await self._monitor.ingest.remote(batch)
+            await self._monitor.ingest.remote(*tables)
         except RayTaskError as error:
             raise unwrap(error, "monitor") from error
         except RayError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from ray.exceptions import RayError, RayTaskError
@@ -174,11 +175,11 @@ class Pool:
             self._manager = None
             raise
 
-    async def _send(self, batch: bytes) -> None:
+    async def _send(self, tables: Sequence[bytes]) -> None:
         try:
             if self._monitor is None:
                 self._monitor = await asyncio.to_thread(handle, "monitor")
-            await self._monitor.ingest.remote(batch)
+            await self._monitor.ingest.remote(*tables)
         except RayTaskError as error:
             raise unwrap(error, "monitor") from error
         except RayError as error:

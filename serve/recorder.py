@@ -1,7 +1,8 @@
 """What a replica tells the monitor about its predictions: off the request path, bounded, losses counted.
 
 Rows are kept as Python tuples until a flush turns them into Arrow tables, one per version, role and epoch (the format
-is ``contracts.telemetry``). While the monitor is away rows wait; when there are too many the newest are dropped.
+is ``contracts.telemetry``), that go together. While the monitor is away rows wait; when there are too many the newest
+are dropped.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import asyncio
 import hashlib
 import io
 import logging
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
@@ -26,8 +28,9 @@ from mldl_ray.serving_form.record import seconds
 from mldl_ray.settings import MonitoringDefaults
 
 log = logging.getLogger(__name__)
-Send = Callable[[bytes], Awaitable[None]]
-LARGEST_BATCH_ROWS = 5000
+Send = Callable[[Sequence[bytes]], Awaitable[None]]
+"""Hands tables to the monitor, which counts all of them at one moment."""
+MOST_ROWS_TOGETHER = 5000
 
 
 class Seen(NamedTuple):
@@ -75,16 +78,29 @@ class Privacy(NamedTuple):
 OPEN = Privacy()
 
 
+class Outgoing(NamedTuple):
+    """The oldest rows, as the tables that carry them. What was not heard is sent again as it was, so it is known."""
+
+    tables: tuple[bytes, ...]
+    rows: int
+    lost: int
+
+
 class Recorder:
-    """A bounded buffer and its flush. One event loop uses it."""
+    """A bounded buffer in the order of arrival, and its flush. One event loop uses it.
+
+    The rows of one stretch of time go to the monitor together, whatever group they are of: who compares the arms of a
+    rollout must never see one of them further on than the other.
+    """
 
     def __init__(self, model_key: str, send: Send, *, flush_s: float, most_rows: int, privacy: Privacy = OPEN) -> None:
         self._model_key, self._send, self._privacy = model_key, send, privacy
         self._flush_s, self._most_rows = flush_s, most_rows
-        self._rows: dict[Group, list[Seen]] = defaultdict(list)
+        self._rows: deque[tuple[Group, Seen]] = deque()
         self._schemas: dict[str, InputSchema] = {}
         self._series: dict[str, frozenset[int]] = {}
-        self._count, self._lost = 0, 0
+        self._lost = 0
+        self._outgoing: Outgoing | None = None
 
     def knows(self, version: str) -> bool:
         """Say whether the columns of a version are known."""
@@ -97,11 +113,10 @@ class Recorder:
 
     def add(self, group: Group, seen: Seen) -> None:
         """Keep one row for the next flush."""
-        if self._count >= self._most_rows:
+        if len(self._rows) >= self._most_rows:
             self._lost += 1
             return
-        self._count += 1
-        self._rows[group].append(self._without_series(group.version, seen))
+        self._rows.append((group, self._without_series(group.version, seen)))
 
     def lose(self, rows: int) -> None:
         """Count rows that were dropped before they came here."""
@@ -127,20 +142,30 @@ class Recorder:
 
     async def flush(self) -> None:
         """Send what is there; what could not be sent stays for the next time."""
-        for group in list(self._rows):
-            while rows := self._rows.get(group):
-                batch, lost = rows[:LARGEST_BATCH_ROWS], self._lost
-                schema = self._schemas.get(group.version)
-                body = await asyncio.to_thread(batch_bytes, self._model_key, group, batch, schema, lost, self._privacy)
-                try:
-                    await self._send(body)
-                except Refused as error:
-                    log.error("the monitor refused %s rows: %s", len(batch), error)
-                    self._lost += len(batch)
-                del rows[: len(batch)]
-                self._count -= len(batch)
-                self._lost -= lost
-            self._rows.pop(group, None)
+        while self._rows:
+            if self._outgoing is None:
+                self._outgoing = await asyncio.to_thread(self._pack, list(islice(self._rows, MOST_ROWS_TOGETHER)))
+            tables, rows, lost = self._outgoing
+            try:
+                await self._send(tables)
+            except Refused as error:
+                log.error("the monitor refused %s rows: %s", rows, error)
+                self._lost += rows
+            self._outgoing = None
+            self._lost -= lost
+            for _ in range(rows):
+                self._rows.popleft()
+
+    def _pack(self, rows: Sequence[tuple[Group, Seen]]) -> Outgoing:
+        by_group: dict[Group, list[Seen]] = defaultdict(list)
+        for group, seen in rows:
+            by_group[group].append(seen)
+        lost = self._lost
+        tables: list[bytes] = []
+        for group, those in by_group.items():
+            schema, told = self._schemas.get(group.version), 0 if tables else lost  # losses are told once
+            tables.append(batch_bytes(self._model_key, group, those, schema, told, self._privacy))
+        return Outgoing(tuple(tables), len(rows), lost)
 
 
 def batch_bytes(

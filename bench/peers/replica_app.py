@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
@@ -36,7 +37,7 @@ def build(folder: Path, *, batched: bool) -> Predictor:
     return Predictor("m", traffic, recorder)
 
 
-async def _nowhere(batch: bytes) -> None:
+async def _nowhere(tables: Sequence[bytes]) -> None:
     """Take telemetry that nobody reads."""
 
 

@@ -134,12 +134,15 @@ def live_guardrails(case: Case, evidence: Json) -> Iterator[Ground]:
     guardrails, telemetry = case.deployment.spec.guardrails, case.telemetry
     labelled = sum(arm.labelled for arm in telemetry.candidate)
     if (least := guardrails.min_calibration) is not None:
-        score = None if telemetry.ece is None else 1 - telemetry.ece
-        bad = score is not None and score < least
+        best = None if telemetry.ece_sure is None else 1 - telemetry.ece_sure
+        bad = best is not None and best < least
+        seen = "" if telemetry.ece is None else f", by estimate {1 - telemetry.ece:.3f}"
         words = (
-            "too few labels to tell" if score is None else f"live calibration is {score:.3f}; {least:g} is the least"
+            "no labels to tell"
+            if best is None
+            else f"live calibration is surely at most {best:.3f}{seen}; {least:g} is the least"
         )
-        evidence["calibration"] = finding(_word(score, bad), words, statistic=score, bound=least, n=labelled)
+        evidence["calibration"] = finding(_word(best, bad), words, statistic=best, bound=least, n=labelled)
         if bad:
             yield Ground("min_calibration", words)
     if (limit := guardrails.fairness_delta_max) is not None:

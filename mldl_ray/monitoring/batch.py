@@ -65,6 +65,11 @@ class Batch:
     table: pa.Table
     predictions: list[Any]
 
+    @property
+    def stream(self) -> tuple[str, str]:
+        """The model_key and the version that answered."""
+        return self.facts.model_key, self.facts.version
+
     def texts(self, name: str) -> list[Any]:
         """Give a column as Python values."""
         values: list[Any] = self.table[name].to_pylist()

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mldl_ray.deployment.miscalibration import ConfidenceBin, least_calibration_error
+
 BINS = 15
 LEAST_LABELS = 500
 """Below this many labels a calibration error is mostly noise (a perfect model shows 0.04 at 1,000) and is not given."""
@@ -69,6 +71,14 @@ class Outcomes:
             for the bias of squared gaps.
         """
         return _debiased(self._bins[0 if classes == 2 else 1]) if self.scored >= LEAST_LABELS else None
+
+    def sure_ece(self, classes: int | None, alpha: float) -> float | None:
+        """Give the calibration error that there surely is, however often one looks; None without scored labels."""
+        if not classes or not self.scored:
+            return None
+        bins = self._bins[0 if classes == 2 else 1].T
+        sums = [ConfidenceBin(int(rows), float(confidence), int(hits)) for rows, confidence, hits in bins]
+        return least_calibration_error(sums, alpha)
 
     def plus(self, other: Outcomes) -> Outcomes:
         """Add up two."""

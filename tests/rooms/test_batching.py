@@ -119,9 +119,7 @@ def test_who_comes_while_the_model_runs_is_in_the_next_run(model: ServingModel, 
     assert [one.rows[0][0] for one in found] == [i / 10 for i in range(9)]
 
 
-def test_who_always_comes_alone_waits_for_nobody_and_company_is_noticed_at_once(
-    model: ServingModel, run: Run
-) -> None:
+def test_who_always_comes_alone_waits_for_nobody_and_company_is_noticed_at_once(model: ServingModel, run: Run) -> None:
     async def scene() -> tuple[list[int], list[int]]:
         runs = Runs()
         await runs.predict(model, inputs(0))

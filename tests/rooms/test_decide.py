@@ -348,7 +348,7 @@ def test_a_step_that_began_at_the_clocks_zero_ends_too() -> None:
 
 
 def test_live_calibration_below_its_guardrail_ends_the_rollout() -> None:
-    telemetry = both().model_copy(update={"ece": 0.12})
+    telemetry = both().model_copy(update={"ece": 0.3, "ece_sure": 0.12})
     found = judge(telemetry, deployment(guardrails={"min_calibration": 0.9}))
     assert (found.verdict, found.rule) == ("ROLLBACK", "min_calibration")
     assert judge(telemetry, deployment(guardrails={"min_calibration": 0.88})).verdict == "HOLD"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,12 @@ class Sent:
         self.rows: dict[str, int] = {}
         self.lost = 0
 
-    async def take(self, batch: bytes) -> None:
-        table = pa.ipc.open_stream(batch).read_all()
-        facts = table.schema.metadata
-        version = facts[b"version"].decode()
-        self.rows[version] = self.rows.get(version, 0) + table.num_rows
-        self.lost += int(facts[b"lost"])
+    async def take(self, tables: Sequence[bytes]) -> None:
+        for table in (pa.ipc.open_stream(one).read_all() for one in tables):
+            facts = table.schema.metadata
+            version = facts[b"version"].decode()
+            self.rows[version] = self.rows.get(version, 0) + table.num_rows
+            self.lost += int(facts[b"lost"])
 
 
 class Hangs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pytest
 from contracts.errors import Incompatible, Unavailable
 from contracts.telemetry import FACTS, FIELDS
 from mldl_ray.adapters.schema import InputSchema
-from serve.recorder import Group, Recorder, Seen
+from serve.recorder import MOST_ROWS_TOGETHER, Group, Recorder, Seen
 
 GROUP = Group("1.0.0", "stable", 3, 0.05, "dep-1")
 SCHEMA = InputSchema.of(
@@ -31,12 +32,14 @@ class Monitor:
 
     def __init__(self) -> None:
         self.tables: list[pa.Table] = []
+        self.sent: list[tuple[bytes, ...]] = []
         self.error: Exception | None = None
 
-    async def take(self, batch: bytes) -> None:
+    async def take(self, tables: Sequence[bytes]) -> None:
+        self.sent.append(tuple(tables))
         if self.error is not None:
             raise self.error
-        self.tables.append(pa.ipc.open_stream(batch).read_all())
+        self.tables += [pa.ipc.open_stream(table).read_all() for table in tables]
 
 
 def seen(name: str, row: Any = (30, "m", 1, "2024-03-15T14:30:22Z"), status: int = 200) -> Seen:
@@ -98,6 +101,42 @@ def test_what_the_monitor_refuses_is_lost_and_not_sent_for_ever() -> None:
     asyncio.run(telemetry.flush())
     [table] = monitor.tables
     assert (table["request_id"].to_pylist(), table.schema.metadata[b"lost"]) == (["b"], b"1")
+
+
+def test_both_arms_of_a_rollout_are_told_of_together_however_many_rows_come_meanwhile() -> None:
+    monitor = Monitor()
+    telemetry = recorder(monitor, most_rows=100_000)
+    candidate = GROUP._replace(version="1.1.0", role="candidate")
+    telemetry.describe("1.1.0", SCHEMA)
+
+    async def take_and_be_asked_more(tables: Sequence[bytes]) -> None:
+        await monitor.take(tables)
+        if len(monitor.sent) < 4:  # twenty requests come while a batch is on its way, one of them for the candidate
+            for n in range(20):
+                telemetry.add(candidate if n == 0 else GROUP, seen(f"{len(monitor.sent)}-{n}"))
+
+    telemetry._send = take_and_be_asked_more
+    for n in range(MOST_ROWS_TOGETHER * 2):
+        telemetry.add(candidate if n % 20 == 0 else GROUP, seen(str(n)))
+    asyncio.run(telemetry.flush())
+    for sent in monitor.sent:
+        rows = [pa.ipc.open_stream(table).read_all().num_rows for table in sent]
+        assert len(rows) == 2
+        assert min(rows) * 20 == sum(rows)
+
+
+def test_rows_that_were_not_heard_of_come_again_as_they_were_though_more_have_come() -> None:
+    monitor = Monitor()
+    telemetry = recorder(monitor)
+    telemetry.add(GROUP, seen("a"))
+    monitor.error = Unavailable("its answer was lost")
+    with pytest.raises(Unavailable):
+        asyncio.run(telemetry.flush())
+    monitor.error = None
+    telemetry.add(GROUP, seen("b"))
+    asyncio.run(telemetry.flush())
+    assert monitor.sent[1] == monitor.sent[0]
+    assert [table["request_id"].to_pylist() for table in monitor.tables] == [["a"], ["b"]]
 
 
 @pytest.mark.parametrize("age", [10**400, -(10**400), 0, None])

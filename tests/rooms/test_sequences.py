@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -357,8 +358,8 @@ def test_a_long_table_without_a_column_is_refused_by_name() -> None:
 def test_telemetry_leaves_series_out_and_keeps_the_rest() -> None:
     batches: list[bytes] = []
 
-    async def take(batch: bytes) -> None:
-        batches.append(batch)
+    async def take(tables: Sequence[bytes]) -> None:
+        batches.extend(tables)
 
     recorder = Recorder("m", take, flush_s=1, most_rows=10)
     recorder.describe("1.0.0", InputSchema.of(TABLE))
