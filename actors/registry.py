@@ -15,6 +15,7 @@ from actors.changes import check_reason, settled, written
 from actors.finding import Finding
 from actors.governing import Governing
 from actors.naming import Naming
+from actors.tracing import Tracing
 from actors.witnessing import Witnessing
 from contracts.errors import Broken, Conflict, Forbidden, Incompatible, NotFound
 from contracts.evaluations import Evaluation
@@ -35,7 +36,7 @@ Aliases = Callable[[str], dict[str, str | None]]
 Verdict = Literal["approved", "rejected"]
 
 
-class Registry(Finding, Governing, Naming, Witnessing):
+class Registry(Finding, Governing, Naming, Tracing, Witnessing):
     """Register versions, record people's words on them, keep the policy, answer questions. Safe on several threads.
 
     Args:
@@ -57,6 +58,7 @@ class Registry(Finding, Governing, Naming, Witnessing):
         Governing.__init__(self, journal, governance, clock)
         Finding.__init__(self, journal, governance, clock, folder)
         Naming.__init__(self, journal)
+        Tracing.__init__(self, journal, self._finder)
         Witnessing.__init__(self, journal, governance, clock)
         self._journal, self._blobs, self._governance, self._clock = journal, blobs, governance, clock
         self._turn = threading.Lock()  # each registration sees the one before as its parent

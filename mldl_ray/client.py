@@ -35,6 +35,7 @@ from contracts.specs import DataRef, DeploymentSpec, JobSpec, Json
 from mldl_ray.governing import Governing
 from mldl_ray.operations import Operations
 from mldl_ray.registering import Registering
+from mldl_ray.tracing import Tracing
 from mldl_ray.transport import Transport
 from mldl_ray.wire import in_path, read, version_path, wait, with_path
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 
-class MLDLClient(Registering, Governing, Operations):
+class MLDLClient(Registering, Tracing, Governing, Operations):
     """Call a service.
 
     Args:

@@ -44,6 +44,7 @@ from serve.routes import (
     jobs,
     keys,
     kpis,
+    lineage,
     monitoring,
     policy,
     registry,
@@ -66,6 +67,7 @@ _ROUTES = (
     jobs,
     aliases,  # before the registry, whose versions could have that name
     registry,
+    lineage,
     served,
     policy,
     deployments,
