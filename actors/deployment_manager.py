@@ -245,9 +245,10 @@ class DeploymentManager(ReplicaCalls):
     ) -> Deployment:
         if (known := first_answer(self._journal, once)) is not None:
             return _deployment_of(known.documents)
+        # read before the version: whoever retires a version writes the endpoint too (registry.life)
+        endpoint, revision = load(self._journal, "endpoint", model_key, Endpoint)
         bundle = self._catalog.bundle(model_key, self._catalog.resolve(model_key, version))
         self._allowed(bundle, spec, by)
-        endpoint, revision = load(self._journal, "endpoint", model_key, Endpoint)
         goal = endpoint or Endpoint(model_key=model_key, salt=secrets.token_hex(8))
         goal = goal.model_copy(update={"replicas": spec.replicas or goal.replicas})
         goal = routed(goal, spec.route, self._pooled, self._settings.mldl.deployment.pool_models)

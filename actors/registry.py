@@ -14,6 +14,7 @@ from typing import Literal, get_args
 from actors.changes import check_reason, settled, written
 from actors.finding import Finding
 from actors.governing import Governing
+from actors.keeping import Keeping
 from actors.naming import Naming
 from actors.tracing import Tracing
 from actors.witnessing import Witnessing
@@ -36,7 +37,7 @@ Aliases = Callable[[str], dict[str, str | None]]
 Verdict = Literal["approved", "rejected"]
 
 
-class Registry(Finding, Governing, Naming, Tracing, Witnessing):
+class Registry(Finding, Governing, Keeping, Naming, Tracing, Witnessing):
     """Register versions, record people's words on them, keep the policy, answer questions. Safe on several threads.
 
     Args:
@@ -57,6 +58,7 @@ class Registry(Finding, Governing, Naming, Tracing, Witnessing):
     ) -> None:
         Governing.__init__(self, journal, governance, clock)
         Finding.__init__(self, journal, governance, clock, folder)
+        Keeping.__init__(self, journal, clock)
         Naming.__init__(self, journal)
         Tracing.__init__(self, journal, self._finder)
         Witnessing.__init__(self, journal, governance, clock)

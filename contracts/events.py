@@ -39,6 +39,8 @@ EventType = Literal[
     "MLDL_SLO_CHANGED",
     "MLDL_SILENCE_CHANGED",
     "MLDL_ALIAS_MOVED",
+    "MLDL_MODEL_RETIRED",
+    "MLDL_MODEL_DELETED",
 ]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 

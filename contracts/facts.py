@@ -11,6 +11,7 @@ from pydantic import Field
 
 from contracts.access import Role
 from contracts.events import EventType
+from contracts.life import Deletion
 from contracts.policies import GovernedAct, Policy, PolicyException, PolicyFinding
 from contracts.records import Approval, RestorePlan
 from contracts.slos import Silence, Slo
@@ -75,6 +76,14 @@ class AliasMoved(Words):
     alias: str
     before: str | None = Field(description="Where it led; absent: it is new.")
     version: str | None = Field(description="Where it leads; absent: it is gone.")
+
+
+class ModelRetired(Words):
+    """A version is deployed no more, or may be again. Subject: the model_key."""
+
+    model_key: str
+    version: str
+    change: Literal["retired", "reinstated"]
 
 
 class ApprovalRequested(Words):
@@ -280,5 +289,7 @@ DATA: dict[EventType, tuple[type[Words], ...]] = {
     "MLDL_SLO_CHANGED": (SloSet, SloRemoved),
     "MLDL_SILENCE_CHANGED": (Silence,),
     "MLDL_ALIAS_MOVED": (AliasMoved,),
+    "MLDL_MODEL_RETIRED": (ModelRetired,),
+    "MLDL_MODEL_DELETED": (Deletion,),
 }
 """Type → the shapes that its data may have: one of them."""

@@ -33,6 +33,7 @@ from contracts.records import Job, RestorePlan, Snapshot, TrialRecord
 from contracts.rollouts import LIVE_STATES
 from contracts.specs import DataRef, DeploymentSpec, JobSpec, Json
 from mldl_ray.governing import Governing
+from mldl_ray.keeping import Keeping
 from mldl_ray.operations import Operations
 from mldl_ray.registering import Registering
 from mldl_ray.tracing import Tracing
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 
-class MLDLClient(Registering, Tracing, Governing, Operations):
+class MLDLClient(Registering, Tracing, Keeping, Governing, Operations):
     """Call a service.
 
     Args:

@@ -49,6 +49,8 @@ MEANINGS: dict[EventType, str] = {
     "MLDL_SLO_CHANGED": "Somebody set or removed a service level objective",
     "MLDL_SILENCE_CHANGED": "Somebody silenced alerts for a while, or ended that",
     "MLDL_ALIAS_MOVED": "Somebody moved an alias of a model, or took it away",
+    "MLDL_MODEL_RETIRED": "Somebody retired a version, or took that back",
+    "MLDL_MODEL_DELETED": "Somebody deleted a version",
 }
 
 

@@ -44,6 +44,7 @@ from serve.routes import (
     jobs,
     keys,
     kpis,
+    life,
     lineage,
     monitoring,
     policy,
@@ -68,6 +69,7 @@ _ROUTES = (
     aliases,  # before the registry, whose versions could have that name
     registry,
     lineage,
+    life,
     served,
     policy,
     deployments,

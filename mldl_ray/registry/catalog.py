@@ -170,6 +170,10 @@ class Catalog:
     def _unknown(self, model_key: str, version: str) -> NotFound:
         versions = self.versions(model_key)
         facts = {"model_key": model_key, "version": version, "versions": versions}
+        if gone := self._read("deletion", version_key(model_key, version)):
+            body = gone.body or {}
+            message = f"{model_key} {version} was deleted by {body.get('deleted_by')}: {body.get('reason')}"
+            return NotFound(message, facts)
         if versions:
             own = sorted(self._own(model_key))
             named = f", and the aliases: {_named(own)}" if own else ""

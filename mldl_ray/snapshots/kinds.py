@@ -29,6 +29,7 @@ EXCLUDED = {
     "subscription": "where events go belongs to their receivers, who were told of what happened since",
     "subscription_offset": "what was delivered was delivered",
     "exchange": "what was exchanged with other kernels was exchanged",
+    "deletion": "that a version was deleted stays known; no snapshot holds one that was",
     "dead_letter": "what could not be delivered is still to be told",
 }
 """Kind → why a rollback leaves it alone."""

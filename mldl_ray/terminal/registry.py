@@ -9,6 +9,7 @@ import typer
 
 from contracts.errors import Incompatible
 from contracts.records import VersionView
+from mldl_ray.terminal import keeping
 from mldl_ray.terminal.verb import Terminal, Why, group, plain, remote, table
 
 Where = Annotated[
@@ -26,6 +27,7 @@ def add(app: typer.Typer) -> None:
     remote(registry, "show")(show)
     remote(registry, "card")(card)
     remote(registry, "advise")(advise)
+    keeping.add_to(registry)
     app.add_typer(registry, name="registry")
 
 
@@ -109,7 +111,12 @@ def show(
     """Show a version with its approvals and lineage."""
     found = terminal.client.version(model_key, version)
     bundle, lineage = found.bundle, found.bundle.lineage
-    rows = [("version", f"{bundle.model_key} {bundle.version}"), ("family", bundle.family), ("task", bundle.task)]
+    rows = [
+        ("version", f"{bundle.model_key} {bundle.version}"),
+        ("status", bundle.status),
+        ("family", bundle.family),
+        ("task", bundle.task),
+    ]
     rows += [(name, f"{value:.4f}") for name, value in bundle.metrics.items()]
     rows += [("calibration error", str(bundle.calibration.ece)), ("fairness delta", str(bundle.fairness.delta))]
     rows += [("dataset", f"{lineage.dataset_id}@{lineage.version}"), ("job", lineage.job_id), ("after", lineage.parent)]
@@ -163,4 +170,5 @@ def _row(view: VersionView) -> tuple[str | None, ...]:
     bundle = view.bundle
     metrics = " ".join(f"{name}={value:.3f}" for name, value in bundle.metrics.items())
     approved = "yes" if view.approved else f"{view.missing_approvals} missing"
+    approved = "retired" if bundle.status == "retired" else approved
     return bundle.model_key, bundle.version, bundle.family, bundle.task, approved, " ".join(view.aliases), metrics
