@@ -58,7 +58,7 @@ class Registry(Finding, Governing, Keeping, Naming, Tracing, Witnessing):
     ) -> None:
         Governing.__init__(self, journal, governance, clock)
         Finding.__init__(self, journal, governance, clock, folder)
-        Keeping.__init__(self, journal, clock)
+        Keeping.__init__(self, journal, blobs, clock)
         Naming.__init__(self, journal)
         Tracing.__init__(self, journal, self._finder)
         Witnessing.__init__(self, journal, governance, clock)

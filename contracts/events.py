@@ -41,6 +41,7 @@ EventType = Literal[
     "MLDL_ALIAS_MOVED",
     "MLDL_MODEL_RETIRED",
     "MLDL_MODEL_DELETED",
+    "MLDL_FILES_COLLECTED",
 ]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from contracts.access import Role
 from contracts.events import EventType
-from contracts.life import Deletion
+from contracts.life import Collected, Deletion
 from contracts.policies import GovernedAct, Policy, PolicyException, PolicyFinding
 from contracts.records import Approval, RestorePlan
 from contracts.slos import Silence, Slo
@@ -291,5 +291,6 @@ DATA: dict[EventType, tuple[type[Words], ...]] = {
     "MLDL_ALIAS_MOVED": (AliasMoved,),
     "MLDL_MODEL_RETIRED": (ModelRetired,),
     "MLDL_MODEL_DELETED": (Deletion,),
+    "MLDL_FILES_COLLECTED": (Collected,),
 }
 """Type → the shapes that its data may have: one of them."""

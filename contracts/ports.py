@@ -222,7 +222,7 @@ class Blobs(Protocol):
     """Bytes by their digest (``sha256:<hex>``). What is stored never changes."""
 
     def put(self, data: bytes) -> str:
-        """Store bytes, once, whole or not at all; give their digest."""
+        """Store bytes, once, whole or not at all; give their digest. What is there already is young again."""
         ...
 
     def get(self, digest: str) -> bytes:
@@ -244,6 +244,19 @@ class Blobs(Protocol):
 
     def remove(self, digest: str) -> None:
         """Delete a blob; absent already is fine."""
+        ...
+
+    def discard(self, digest: str, *, before_s: float, dry_run: bool = False) -> int | None:
+        """Delete a blob that nobody stored, or stored again, since a moment, and give its size in bytes.
+
+        Args:
+            digest: Which.
+            before_s: Unix seconds by the store's clock.
+            dry_run: Only give the size.
+
+        Returns:
+            None: it is younger, or absent.
+        """
         ...
 
 

@@ -1,15 +1,15 @@
-"""The client's verbs for what is not wanted any more: versions."""
+"""The client's verbs for what is not wanted any more: versions, and stored files that nothing needs."""
 
 from __future__ import annotations
 
 from contracts.http import Why
-from contracts.life import Deletion
+from contracts.life import Collected, CollectRequest, Deletion
 from contracts.records import TrainedBundle
 from mldl_ray.wire import Caller, parsed, read, version_path
 
 
 class Keeping(Caller):
-    """Retire and delete versions."""
+    """Retire and delete versions, free files."""
 
     def retire(self, model_key: str, version: str, *, reason: str) -> TrainedBundle:
         """Have a version be deployed no more.
@@ -32,3 +32,14 @@ class Keeping(Caller):
         """
         path = version_path(model_key, version)
         return parsed(Deletion, self._transport.call("DELETE", path, query={"reason": reason}))
+
+    def collect_garbage(self, *, dry_run: bool = True, grace_s: float = 86_400.0, reason: str = "") -> Collected:
+        """Free, or unless ``dry_run`` is false only count, the stored files that nothing needs.
+
+        Args:
+            dry_run: Free nothing.
+            grace_s: Files stored within so many seconds (at least 600) are spared.
+            reason: Why; needed unless it is a dry run.
+        """
+        body = read(CollectRequest, {"dry_run": dry_run, "grace_s": grace_s, "reason": reason})
+        return self._post(Collected, "/gc", body)

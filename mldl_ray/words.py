@@ -51,6 +51,7 @@ MEANINGS: dict[EventType, str] = {
     "MLDL_ALIAS_MOVED": "Somebody moved an alias of a model, or took it away",
     "MLDL_MODEL_RETIRED": "Somebody retired a version, or took that back",
     "MLDL_MODEL_DELETED": "Somebody deleted a version",
+    "MLDL_FILES_COLLECTED": "Stored files that nothing needed were freed",
 }
 
 

@@ -1,4 +1,4 @@
-"""Versions that are not wanted any more: retired, taken back, deleted."""
+"""What is not wanted any more: versions, retired, taken back or deleted, and stored files that nothing needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from contracts.http import Why
-from contracts.life import Deletion
+from contracts.life import Collected, CollectRequest, Deletion
 from contracts.records import TrainedBundle
 from serve.access import Admin, Registrar
 from serve.calls import ActorsOf, OnceOf, StrictRoute
@@ -38,3 +38,9 @@ def delete_version(
 ) -> Any:
     """Take a version away for good; a conflict while it serves, is gone back to, has an alias, or is in a snapshot."""
     return actors.registry.delete_version(model_key, version, reason=reason, by=caller.name, once=once)
+
+
+@router.post("/gc", response_model=Collected)
+def collect_garbage(body: CollectRequest, actors: ActorsOf, caller: Admin, once: OnceOf) -> Any:
+    """Free the stored files that neither the state, a snapshot nor a job needs; a dry run, the default, only counts."""
+    return actors.registry.collect_garbage(body, by=caller.name, once=once)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -66,9 +67,30 @@ class BlobsConformance:
         assert blobs.put(b"a") == digest
         assert blobs.has(digest)
 
+    def grow_old(self, blobs: Blobs, digest: str) -> None:
+        raise NotImplementedError("a subclass makes a blob one that was stored in 1970")
+
+    def test_only_what_is_old_is_discarded_and_its_size_is_told(self, blobs: Blobs) -> None:
+        old, young = blobs.put(b"old"), blobs.put(b"young")
+        self.grow_old(blobs, old)
+        assert blobs.discard(old, before_s=1e9, dry_run=True) == 3
+        assert blobs.has(old)
+        assert blobs.discard(old, before_s=1e9) == 3
+        assert blobs.discard(old, before_s=1e9) is None
+        assert blobs.discard(young, before_s=1e9) is None
+        assert blobs.discard(ABSENT, before_s=1e11) is None
+        assert list(blobs.digests()) == [young]
+
+    def test_what_is_stored_again_is_young_again(self, blobs: Blobs) -> None:
+        digest = blobs.put(b"a")
+        self.grow_old(blobs, digest)
+        blobs.put(b"a")
+        assert blobs.discard(digest, before_s=1e9) is None
+        assert blobs.get(digest) == b"a"
+
     @pytest.mark.parametrize("name", NO_NAMES)
     def test_what_is_no_digest_is_refused_everywhere(self, blobs: Blobs, name: str) -> None:
-        for ask in (blobs.get, blobs.has, blobs.remove):
+        for ask in (blobs.get, blobs.has, blobs.remove, partial(blobs.discard, before_s=1e9)):
             with pytest.raises(Incompatible, match="64 hexadecimal digits"):
                 ask(name)
 
@@ -91,11 +113,52 @@ class TestMemoryBlobs(BlobsConformance):
     def blobs(self, tmp_path: Path) -> Blobs:
         return open_blobs("memory:")
 
+    def grow_old(self, blobs: Blobs, digest: str) -> None:
+        assert isinstance(blobs, MemoryBlobs)
+        blobs._since_s[digest] = 0.0
+
 
 class TestFolderBlobs(BlobsConformance):
     @pytest.fixture
     def blobs(self, tmp_path: Path) -> Blobs:
         return open_blobs(str(tmp_path / "artifacts"))
+
+    def grow_old(self, blobs: Blobs, digest: str) -> None:
+        assert isinstance(blobs, ArrowBlobs)
+        os.utime(blobs._path(digest), (0, 0))
+
+    def test_what_a_killed_process_had_moved_out_comes_back(
+        self, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        digest = blobs.put(b"a")
+        self.grow_old(blobs, digest)
+        with monkeypatch.context() as killed:
+            killed.setattr(Path, "unlink", _killed)
+            with pytest.raises(KeyboardInterrupt):
+                blobs.discard(digest, before_s=1e9)
+        assert not blobs.has(digest)
+        monkeypatch.setattr("mldl_ray.blobs._arrow_fs.LEFT_S", -1.0)
+        list(blobs.digests())
+        assert blobs.get(digest) == b"a"
+
+    def test_what_is_stored_between_the_look_and_the_move_is_put_back(
+        self, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        digest = blobs.put(b"a")
+        self.grow_old(blobs, digest)
+        rename = Path.rename
+
+        def meanwhile(path: Path, target: Path) -> Path:
+            blobs.put(b"a")
+            return rename(path, target)
+
+        monkeypatch.setattr(Path, "rename", meanwhile)
+        assert blobs.discard(digest, before_s=1e9) is None
+        assert blobs.get(digest) == b"a"
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("name", ["plain", "with spaces", "né 日本", "100% #1?", "a/b/c"])
