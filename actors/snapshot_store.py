@@ -10,9 +10,9 @@ from contracts.records import RestorePlan, Snapshot
 from contracts.specs import Json
 from mldl_ray.journal.documents import load
 from mldl_ray.settings import Defaults
-from mldl_ray.snapshots import RESTORABLE, capture, plan, restore, snapshots
-from mldl_ray.snapshots.impact import affected, per_minute
+from mldl_ray.snapshots import RESTORABLE, Sight, capture, plan, restore, snapshots
 from mldl_ray.snapshots.retention import due, surplus
+from mldl_ray.snapshots.targets import Load
 
 AUTHOR = "snapshots"
 """Who takes and removes what nobody asked for."""
@@ -21,7 +21,8 @@ AUTHOR = "snapshots"
 class SnapshotStore:
     """Take snapshots and go back to them; the rules are in ``mldl_ray.snapshots``.
 
-    ``live`` gives the monitor's figures for a plan; a rollback never waits for them.
+    ``live`` gives the monitor's figures for a plan; a rollback never waits for them. ``load`` loads a version by its
+    manifest as an endpoint would; without it, files are all that is looked at.
     """
 
     def __init__(
@@ -31,8 +32,9 @@ class SnapshotStore:
         clock: Clock,
         defaults: Defaults | None = None,
         live: Callable[[], Json] | None = None,
+        load: Load | None = None,
     ) -> None:
-        self._live = live
+        self._live, self._load = live, load
         self._journal, self._blobs, self._clock = journal, blobs, clock
         # Addresses of other kernels may carry a password; a record must not.
         self._settings = (defaults or Defaults()).model_dump(mode="json", exclude={"bridges"})
@@ -43,20 +45,27 @@ class SnapshotStore:
         return capture(self._journal, self._clock, reason=reason, by=by, settings=self._settings, once=once)
 
     def plan(self, snapshot_id: str) -> RestorePlan:
-        """Say what restoring a snapshot would change, and how many requests that touches."""
-        found = plan(self._journal, self._blobs, snapshot_id, settings=self._settings)
-        if self._live is None:
-            return found
-        try:
-            told = affected(found.impacts, per_minute(self._live()))
-        except Unavailable:
-            told = ("how many requests are affected is not known: the monitor does not answer",)
-        return found.model_copy(update={"notes": (*told, *found.notes)})
+        """Say what restoring a snapshot would change, whether it could, and whom that touches."""
+        live, unknown = self._figures()
+        sight = Sight(self._settings, live, self._load)
+        found = plan(self._journal, self._blobs, snapshot_id, sight=sight)
+        return found.model_copy(update={"notes": (*unknown, *found.notes)})
 
-    def restore(self, snapshot_id: str, *, reason: str, by: str, once: Once | None = None) -> RestorePlan:
-        """Go back to a snapshot, in one append."""
+    def _figures(self) -> tuple[Json | None, tuple[str, ...]]:
+        if self._live is None:
+            return None, ()
+        try:
+            return self._live(), ()
+        except Unavailable:
+            return None, ("how many requests are affected is not known: the monitor does not answer",)
+
+    def restore(
+        self, snapshot_id: str, *, reason: str, by: str, force: bool = False, once: Once | None = None
+    ) -> RestorePlan:
+        """Go back to a snapshot, in one append; what cannot be used is refused unless it is forced."""
         ports = (self._journal, self._blobs, self._clock)
-        return restore(*ports, snapshot_id, reason=reason, by=by, settings=self._settings, once=once)
+        sight = Sight(self._settings, load=self._load)
+        return restore(*ports, snapshot_id, reason=reason, by=by, force=force, sight=sight, once=once)
 
     def snapshots(self) -> list[Snapshot]:
         """List the snapshots, newest first."""

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from contracts.access import Role
+from contracts.consequences import Affected, FeedbackLost, SchemaBreak, Trouble
 from contracts.events import EventType
 from contracts.ports import AppState
 from contracts.records import Impact, JobState, Policy
@@ -212,11 +213,14 @@ class RollbackRequest(Words):
     deployment_id: Name | None = None
     reason: Reason
     dry_run: bool = Field(default=False, description="Only say what would change.")
+    force: bool = Field(default=False, description="To a snapshot even where files of its versions are not there.")
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
         if (self.snapshot_id is None) == (self.deployment_id is None):
             raise ValueError("give exactly one of snapshot_id or deployment_id")
+        if self.force and self.snapshot_id is None:
+            raise ValueError("force is for a snapshot; the rollback of a deployment is never refused for its files")
         return self
 
 
@@ -228,8 +232,15 @@ class Rollback(Words):
     position: int | None = Field(default=None, description="Of the snapshot, in the journal.")
     impacts: tuple[Impact, ...] = ()
     risk: Literal["none", "low", "medium", "high"] = "none"
-    risk_reasons: tuple[str, ...] = ()
-    missing_artifacts: tuple[str, ...] = ()
+    risk_score: int = Field(default=0, ge=0, le=100, description="0: nothing changes; from 20 medium, from 50 high.")
+    risk_reasons: tuple[str, ...] = Field(default=(), description="Gravest first.")
+    missing_artifacts: tuple[str, ...] = Field(default=(), description="Digests of what ``troubles`` names.")
+    troubles: tuple[Trouble, ...] = Field(default=(), description="Any: refused, unless forced.")
+    affected: tuple[Affected, ...] = Field(default=(), description="Of a plan, where the monitor answers.")
+    schema_breaks: tuple[SchemaBreak, ...] = ()
+    approvals_voided: tuple[str, ...] = Field(default=(), description="Ids of approvals that would no longer count.")
+    feedback_lost: tuple[FeedbackLost, ...] = Field(default=(), description="Of a plan, where the monitor answers.")
+    forced: bool = Field(default=False, description="Done in spite of ``troubles``, for the reason given.")
     checked_artifacts: int = Field(default=0, description="Stored files of what would come back that were checked.")
     notes: tuple[str, ...] = Field(default=(), description="What a rollback does not change: settings, old rollouts.")
     applied: bool = False

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from contracts.consequences import Affected, FeedbackLost, SchemaBreak, Trouble
 from contracts.evaluations import Calibration, Evaluation, Fairness, Interval, PredictionInterval, Robustness
 from contracts.policies import Compliance as Compliance  # noqa: PLC0414  # mypy's way to say: may be had from here
 from contracts.policies import Policy as Policy  # noqa: PLC0414  # the same
@@ -228,8 +229,15 @@ class RestorePlan(Words):
     position: int
     impacts: tuple[Impact, ...]
     risk: Literal["none", "low", "medium", "high"]
-    risk_reasons: tuple[str, ...] = ()
-    missing_artifacts: tuple[str, ...] = ()
+    risk_score: int = Field(default=0, ge=0, le=100, description="0: nothing changes; from 20 medium, from 50 high.")
+    risk_reasons: tuple[str, ...] = Field(default=(), description="Gravest first.")
+    missing_artifacts: tuple[str, ...] = Field(default=(), description="Digests of what ``troubles`` names.")
+    troubles: tuple[Trouble, ...] = Field(default=(), description="Any: refused, unless forced.")
+    affected: tuple[Affected, ...] = Field(default=(), description="Of a plan, where the monitor answers.")
+    schema_breaks: tuple[SchemaBreak, ...] = ()
+    approvals_voided: tuple[str, ...] = Field(default=(), description="Ids of approvals that would no longer count.")
+    feedback_lost: tuple[FeedbackLost, ...] = Field(default=(), description="Of a plan, where the monitor answers.")
+    forced: bool = Field(default=False, description="Done in spite of ``troubles``, for the reason given.")
     checked_artifacts: int = Field(default=0, description="Stored files of what would come back that were checked.")
     notes: tuple[str, ...] = Field(default=(), description="What a rollback does not change: settings, old rollouts.")
     applied: bool = False

@@ -311,7 +311,12 @@ class MLDLClient(Registering, Tracing, Keeping, Governing, Operations):
         deployment_id: str | None = None,
         reason: str,
         dry_run: bool = False,
+        force: bool = False,
     ) -> Rollback:
-        """Go back to a snapshot, or to what served before a deployment; or only say what that would change."""
+        """Go back to a snapshot, or to what served before a deployment; or only say what that would change.
+
+        ``force``: to a snapshot even where files of its versions are gone, damaged or do not load.
+        """
         asked = {"snapshot_id": snapshot_id, "deployment_id": deployment_id, "reason": reason, "dry_run": dry_run}
+        asked |= {"force": force}
         return self._post(Rollback, "/rollback", read(RollbackRequest, asked))

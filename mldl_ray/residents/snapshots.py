@@ -8,6 +8,7 @@ import time
 
 from actors.directory import Remote
 from actors.journal import RemoteJournal
+from actors.loading import Loading
 from actors.snapshot_store import SnapshotStore
 from mldl_ray.blobs import open_blobs
 from mldl_ray.clock import SystemClock
@@ -24,7 +25,8 @@ class SnapshotsResident(Versioned, SnapshotStore):
 
     def __init__(self, settings: Settings) -> None:
         live = Remote("monitor", MONITOR_TIMEOUT_S).live
-        super().__init__(RemoteJournal(), open_blobs(settings.artifact_uri), SystemClock(), settings.mldl, live)
+        blobs = open_blobs(settings.artifact_uri)
+        super().__init__(RemoteJournal(), blobs, SystemClock(), settings.mldl, live, Loading(blobs))
         threading.Thread(target=self._tick_for_ever, name="snapshots-tick", daemon=True).start()
 
     def _tick_for_ever(self) -> None:

@@ -1,8 +1,8 @@
-"""What a rollback would change, in a person's words, and how risky that is. Pure."""
+"""What a rollback would change, in a person's words. Pure; how risky that is, is in ``risk``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 from contracts.records import Impact
@@ -11,8 +11,6 @@ from contracts.specs import Json
 from mldl_ray.snapshots.kinds import RESTORABLE
 from mldl_ray.snapshots.state import Content
 
-Risk = Literal["none", "low", "medium", "high"]
-_ORDER: tuple[Risk, ...] = ("none", "low", "medium", "high")
 _KINDS = ("endpoint", "deployment", *(kind for kind in RESTORABLE if kind != "endpoint"))
 
 
@@ -48,37 +46,6 @@ def impacts(now: Content, then: Content, ended: Iterable[Deployment] = ()) -> tu
     ]
     found += [_ended(deployment) for deployment in ended]
     return tuple(sorted(found, key=lambda impact: (_KINDS.index(impact.kind), impact.key)))
-
-
-def risk(
-    found: Sequence[Impact],
-    *,
-    unapproved: Collection[str] = (),
-    missing: Sequence[str] = (),
-    lost_datasets: Sequence[str] = (),
-) -> tuple[Risk, tuple[str, ...]]:
-    """Weigh the changes: the level of the gravest one, and every reason, gravest first.
-
-    Args:
-        found: The changes.
-        unapproved: What would be served (``<model_key>@<version>``) and had no approval in the snapshot.
-        missing: Stored files of its versions that are gone or damaged.
-        lost_datasets: Its datasets (``<dataset_id>@<version>``) whose rows are gone.
-    """
-    reasons: list[tuple[Risk, str]] = []
-    if missing:
-        reasons.append(("high", f"{len(missing)} stored files of its versions are gone or damaged; it is refused"))
-    for key in lost_datasets:
-        reasons.append(("medium", f"the rows of dataset {key} are gone; nothing can be trained or judged on them"))
-    for impact in found:
-        reasons += [reason for rule in _RULES if (reason := rule(impact, unapproved))]
-    withdrawn = sum(impact.kind == "model_version" and impact.effect == "withdrawn" for impact in found)
-    if withdrawn:
-        reasons.append(("low", f"{_count(withdrawn, 'version')} would leave the registry; the history keeps them"))
-    if found and not reasons:
-        reasons.append(("low", "only records change; no endpoint would serve anything else"))
-    reasons.sort(key=lambda pair: -_ORDER.index(pair[0]))
-    return (reasons[0][0] if reasons else "none"), tuple(dict.fromkeys(sentence for _, sentence in reasons))
 
 
 def _impact(kind: str, pair: _Pair) -> Impact:
@@ -194,67 +161,3 @@ def _value(value: object) -> str:
 
 def _shown(body: Json) -> str:
     return ", ".join(f"{name} {_value(value)}" for name, value in sorted(body.items()) if name != "name")
-
-
-def _stops(impact: Impact, _: Collection[str]) -> tuple[Risk, str] | None:
-    if impact.kind == "endpoint" and impact.after is None:
-        return "high", f"{impact.key} would stop answering: nothing served at that moment"
-    return None
-
-
-def _breaks(impact: Impact, _: Collection[str]) -> tuple[Risk, str] | None:
-    if impact.kind != "endpoint" or impact.before is None or impact.after is None:
-        return None
-    old, new = impact.before.partition(".")[0], impact.after.partition(".")[0]
-    words = f"{impact.key} would go from major version {old} to {new}; callers may have to send other columns"
-    return ("high", words) if old != new else None
-
-
-def _serves_other(impact: Impact, _: Collection[str]) -> tuple[Risk, str] | None:
-    if impact.kind == "endpoint" and impact.after is not None and impact.before != impact.after:
-        return "medium", f"users of {impact.key} would get another version at once, without a canary"
-    return None
-
-
-def _unapproved(impact: Impact, unapproved: Collection[str]) -> tuple[Risk, str] | None:
-    if impact.kind != "endpoint" or f"{impact.key}@{impact.after}" not in unapproved:
-        return None
-    return "medium", f"{impact.key} {impact.after} had no approval at that moment"
-
-
-def _rules_change(impact: Impact, _: Collection[str]) -> tuple[Risk, str] | None:
-    return ("medium", "the rules for deploying would change") if impact.kind in {"policy", "policy_exception"} else None
-
-
-def _ends_rollout(impact: Impact, _: Collection[str]) -> tuple[Risk, str] | None:
-    return ("low", "a rollout that is under way would end") if impact.kind == "deployment" else None
-
-
-_RULES = (_stops, _breaks, _serves_other, _unapproved, _rules_change, _ends_rollout)
-
-
-def _count(number: int, noun: str) -> str:
-    """Count in words.
-
-    >>> _count(1, "version"), _count(2, "version")
-    ('1 version', '2 versions')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def per_minute(live: Json) -> dict[str, float]:
-    """Read from the live figures how many requests a minute each endpoint answers.
-
-    >>> per_minute({"endpoints": {"m": {"versions": {"1.0.0": {"qps": 1.5}, "1.1.0": {"qps": 0.5}}}}})
-    {'m': 120.0}
-    """
-    return {
-        key: 60.0 * sum(float(figures.get("qps") or 0.0) for figures in endpoint["versions"].values())
-        for key, endpoint in live.get("endpoints", {}).items()
-    }
-
-
-def affected(found: Sequence[Impact], rates: Mapping[str, float]) -> tuple[str, ...]:
-    """Say how many requests a minute would be answered by another version, or by none."""
-    told = [(i, rates[i.key]) for i in found if i.kind == "endpoint" and i.before != i.after and i.key in rates]
-    return tuple(f"{i.key} answers {rate:.0f} requests a minute now; all of them would be affected" for i, rate in told)

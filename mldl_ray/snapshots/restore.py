@@ -14,16 +14,19 @@ from typing import NamedTuple
 from contracts.errors import Conflict
 from contracts.events import Fact
 from contracts.ports import Blobs, Clock, Document, Journal, Once, Receipt, Write
-from contracts.records import RestorePlan, Snapshot
+from contracts.records import Impact, RestorePlan, Snapshot
 from contracts.rollouts import Change, Deployment, Endpoint
 from contracts.specs import Json
 from mldl_ray.ids import new_id
 from mldl_ray.snapshots.capture import describe, exported, snapshot_of, write_of
-from mldl_ray.snapshots.impact import impacts, risk
+from mldl_ray.snapshots.impact import impacts
 from mldl_ray.snapshots.kinds import RESTORABLE
-from mldl_ray.snapshots.proof import check_seal, check_targets
+from mldl_ray.snapshots.proof import Proof, check_seal, check_targets
+from mldl_ray.snapshots.reach import affected, approvals_voided, feedback_lost, told
+from mldl_ray.snapshots.risk import Known, weigh
 from mldl_ray.snapshots.rollouts import ended, not_resumed
 from mldl_ray.snapshots.state import Content, State, since
+from mldl_ray.snapshots.targets import Load
 
 _TRIES = 5
 
@@ -37,14 +40,22 @@ class _Prepared(NamedTuple):
     plan: RestorePlan
 
 
-def plan(journal: Journal, blobs: Blobs, snapshot_id: str, *, settings: Json | None = None) -> RestorePlan:
-    """Say what restoring a snapshot would change; nothing is written.
+class Sight(NamedTuple):
+    """What a plan is made with beside the truth: the settings of now, the live figures, how a version is loaded."""
+
+    settings: Json | None = None
+    live: Json | None = None
+    load: Load | None = None
+
+
+def plan(journal: Journal, blobs: Blobs, snapshot_id: str, *, sight: Sight | None = None) -> RestorePlan:
+    """Say what restoring a snapshot would change, and prove that it could; nothing is written.
 
     Raises:
         NotFound: No such snapshot.
         Broken: The journal no longer gives the state that the snapshot's digest names.
     """
-    return _prepare(journal, blobs, snapshot_of(journal, snapshot_id), settings).plan
+    return _prepare(journal, blobs, snapshot_of(journal, snapshot_id), sight or Sight()).plan
 
 
 def restore(
@@ -55,7 +66,8 @@ def restore(
     *,
     reason: str,
     by: str,
-    settings: Json | None = None,
+    force: bool = False,
+    sight: Sight | None = None,
     once: Once | None = None,
 ) -> RestorePlan:
     """Go back to a snapshot, all of it in one append; what is written meanwhile is looked at again before it.
@@ -67,7 +79,8 @@ def restore(
         snapshot_id: Where to.
         reason: Why, for the record.
         by: Who decided.
-        settings: The effective defaults; a difference is told, never applied.
+        force: Go on although a version's file is gone, is damaged or does not load; the record says so.
+        sight: The effective defaults (a difference is told, never applied), and how a version is loaded.
         once: Makes a repeated call give the first answer.
 
     Returns:
@@ -75,25 +88,26 @@ def restore(
 
     Raises:
         NotFound: No such snapshot.
-        Conflict: A stored file of a version is gone or damaged, or others kept writing; nothing was written.
+        Conflict: A version cannot be used and it was not forced, or others kept writing; nothing was written.
         Broken: The journal no longer gives the state that the snapshot's digest names.
     """
     undo_id = new_id("snap", Once(key=f"{once.key}\0undo", digest=once.digest) if once else None)
-    snapshot = snapshot_of(journal, snapshot_id)
+    snapshot, seen = snapshot_of(journal, snapshot_id), sight or Sight()
 
     def attempt() -> Receipt:
         if once is not None and journal.read("snapshot", undo_id) is not None:
             probe = Fact(type="ROLLBACK_REQUESTED", subject=snapshot_id)  # the key is known: nothing is appended
             return journal.append([], [probe], actor=by, reason=reason, once=once)
         sealed = journal.seal(tuple(RESTORABLE))
-        ready = _prepare(journal, blobs, snapshot, settings)
-        _refuse_missing(ready.plan)
+        ready = _prepare(journal, blobs, snapshot, seen)
+        if not force:
+            _refuse_troubles(ready.plan)
         now_s, why = clock.now_s(), f"before restoring {snapshot_id}"
-        undo = describe(sealed, undo_id, reason=why, by=by, now_s=now_s, kind="before_rollback", settings=settings)
+        undo = describe(sealed, undo_id, reason=why, by=by, now_s=now_s, kind="before_rollback", settings=seen.settings)
         writes = [*_writes(journal, ready, now_s, by, reason), write_of(undo)]
         return journal.append(writes, _facts(ready.plan, undo), actor=by, reason=reason, once=once)
 
-    return _told(_again_after_races(attempt))
+    return _carried_out(_again_after_races(attempt))
 
 
 def _again_after_races(attempt: Callable[[], Receipt]) -> Receipt:
@@ -107,30 +121,47 @@ def _again_after_races(attempt: Callable[[], Receipt]) -> Receipt:
     return attempt()
 
 
-def _told(receipt: Receipt) -> RestorePlan:
+def _carried_out(receipt: Receipt) -> RestorePlan:
     told = next(event for event in receipt.events if event.type == "MLDL_SNAPSHOT_RESTORED")
     return RestorePlan.model_validate(told.data["plan"])
 
 
-def _prepare(journal: Journal, blobs: Blobs, snapshot: Snapshot, settings: Json | None) -> _Prepared:
+def _prepare(journal: Journal, blobs: Blobs, snapshot: Snapshot, sight: Sight) -> _Prepared:
     check_seal(journal, snapshot)
     now, then = since(journal, snapshot.position)
     live = tuple(ended(journal, now, then))
     before, wanted = now.content, then.content
-    proof = check_targets(journal, blobs, before, wanted, snapshot.position)
+    proof = check_targets(journal, blobs, before, wanted, snapshot.position, sight.load)
     found = impacts(before, wanted, (Deployment.model_validate(document.body) for document in live))
-    level, reasons = risk(found, unapproved=proof.unapproved, missing=proof.missing, lost_datasets=proof.lost_datasets)
-    made = RestorePlan(
+    notes = (*not_resumed(journal, snapshot.position, then), *_settings_differ(snapshot.settings, sight.settings or {}))
+    return _Prepared(now, then, live, _weighed(snapshot, found, proof, sight.live, notes))
+
+
+def _weighed(
+    snapshot: Snapshot, found: tuple[Impact, ...], proof: Proof, live: Json | None, notes: tuple[str, ...]
+) -> RestorePlan:
+    reached, lost = affected(found, live or {}), feedback_lost(found, live or {})
+    voided = approvals_voided(found)
+    risk = weigh(
+        found, Known(proof.unapproved, proof.troubles, proof.lost_datasets, proof.breaks, reached, voided, lost)
+    )
+    elsewhere = f"the artifacts of {proof.elsewhere} versions lie elsewhere and were not looked at"
+    return RestorePlan(
         snapshot_id=snapshot.snapshot_id,
         position=snapshot.position,
         impacts=found,
-        risk=level,
-        risk_reasons=reasons,
+        risk=risk.level,
+        risk_score=risk.score,
+        risk_reasons=risk.reasons,
         missing_artifacts=proof.missing,
+        troubles=proof.troubles,
+        affected=reached,
+        schema_breaks=tuple(proof.breaks.values()),
+        approvals_voided=voided,
+        feedback_lost=lost,
         checked_artifacts=proof.checked,
-        notes=(*not_resumed(journal, snapshot.position, then), *_settings_differ(snapshot.settings, settings or {})),
+        notes=(*told(reached), *notes, *([elsewhere] if proof.elsewhere else [])),
     )
-    return _Prepared(now, then, live, made)
 
 
 def _settings_differ(then: Json, now: Json) -> list[str]:
@@ -147,14 +178,21 @@ def _flat(settings: Json, prefix: str = "mldl") -> Json:
     return found
 
 
-def _refuse_missing(found: RestorePlan) -> None:
-    if found.missing_artifacts:
-        first, count = found.missing_artifacts[0], len(found.missing_artifacts)
-        raise Conflict(
-            f"snapshot {found.snapshot_id} cannot be restored: {count} stored files of its versions are gone or "
-            f"damaged, the first is {first}; bring them back, or choose another snapshot. Nothing was changed",
-            {"missing_artifacts": list(found.missing_artifacts)},
-        )
+def _refuse_troubles(found: RestorePlan) -> None:
+    if not found.troubles:
+        return
+    first, others = found.troubles[0], len(found.troubles) - 1
+    said = f" ({first.detail})" if first.detail else ""
+    verb = "" if first.problem == "does not load" else "is "
+    raise Conflict(
+        f"snapshot {found.snapshot_id} cannot be restored: {first.file} of {first.target} {verb}{first.problem}{said}"
+        f"{f'; {others} more are gone or damaged' if others else ''}; bring it back, choose another snapshot, or force "
+        "it with a reason. Nothing was changed",
+        {
+            "missing_artifacts": list(found.missing_artifacts),
+            "troubles": [trouble.model_dump(mode="json") for trouble in found.troubles],
+        },
+    )
 
 
 def _writes(journal: Journal, ready: _Prepared, now_s: float, by: str, reason: str) -> list[Write]:
@@ -209,7 +247,8 @@ _ENDED = {"status": "superseded", "spans": (), "held": None}
 
 
 def _facts(plan: RestorePlan, undo: Snapshot) -> Sequence[Fact]:
-    done = plan.model_copy(update={"applied": True, "undo_snapshot_id": undo.snapshot_id})
+    way_back = {"undo_snapshot_id": undo.snapshot_id, "forced": bool(plan.troubles)}
+    done = plan.model_copy(update={"applied": True} | way_back)
     words = {"snapshot_id": done.snapshot_id, "position": done.position, "risk": done.risk}
     return (
         Fact(type="ROLLBACK_REQUESTED", subject=done.snapshot_id, data=words),

@@ -1,4 +1,4 @@
-"""Deployments, predictions, snapshots, going back."""
+"""Deployments and predictions; going back is in ``snapshots``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from rich.live import Live
 
 from contracts.errors import Incompatible
 from contracts.http import DeploymentView
-from contracts.records import Impact
 from contracts.specs import Json
 from mldl_ray.terminal.rollout_view import line, reason, shares, view
 from mldl_ray.terminal.verb import Terminal, Why, group, read_json, remote, table
@@ -33,15 +32,9 @@ def add(app: typer.Typer) -> None:
     remote(app, "promote")(promote)
     remote(app, "hold")(hold)
     remote(app, "resume")(resume)
-    remote(app, "rollback")(rollback)
     remote(app, "predict", flag=False)(predict)
     remote(app, "explain", flag=False)(explain)
     remote(app, "sample")(sample)
-    snapshot = group("Moments to go back to.")
-    remote(snapshot, "export")(export)
-    remote(snapshot, "list")(list_snapshots)
-    remote(snapshot, "plan")(plan)
-    app.add_typer(snapshot, name="snapshot")
 
 
 def deploy(
@@ -129,24 +122,6 @@ def resume(terminal: Terminal, deployment_id: str, reason: Why) -> None:
     terminal.show(found, line(found))
 
 
-def rollback(
-    terminal: Terminal,
-    reason: Why,
-    snapshot: Annotated[str | None, typer.Option(help="Put everything back as it was then…")] = None,
-    deployment: Annotated[str | None, typer.Option(help="…or one model to what served before this deployment.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
-) -> None:
-    """Go back, or only say what that would change."""
-    found = terminal.client.rollback(snapshot_id=snapshot, deployment_id=deployment, reason=reason, dry_run=dry_run)
-    view = _impacts(found.impacts, found.risk, found.risk_reasons, applied=found.applied)
-    undo = (
-        f'\nthe way back: mldl rollback --snapshot {found.undo_snapshot_id} --reason "…"'
-        if found.undo_snapshot_id
-        else ""
-    )
-    terminal.show(found, view + undo)
-
-
 def predict(
     terminal: Terminal,
     model_key: str,
@@ -185,26 +160,6 @@ def sample(
     terminal.show(found, "\n".join(json.dumps(row, default=str) for row in found))
 
 
-def export(terminal: Terminal, reason: Why) -> None:
-    """Name this moment as one to go back to."""
-    found = terminal.client.snapshot_export(reason)
-    terminal.show(found, f"{found.snapshot_id} at position {found.position}, {sum(found.counts.values())} documents")
-
-
-def list_snapshots(terminal: Terminal) -> None:
-    """List snapshots."""
-    found = terminal.client.snapshots()
-    rows = [(s.snapshot_id, s.kind, s.position, s.created_by, s.reason) for s in found]
-    terminal.show(found, table("snapshot kind position by reason", rows))
-
-
-def plan(terminal: Terminal, snapshot_id: str) -> None:
-    """Show what going back to a snapshot would change."""
-    found = terminal.client.snapshot_plan(snapshot_id)
-    notes = "".join(f"\nnote: {note}" for note in found.notes)
-    terminal.show(found, _impacts(found.impacts, found.risk, found.risk_reasons, applied=False) + notes)
-
-
 def _watch(terminal: Terminal, deployment_id: str, until: Literal["started", "ended"]) -> None:
     client = terminal.client
     with _screen(terminal) as show:
@@ -235,9 +190,3 @@ def _screen(terminal: Terminal) -> Iterator[Callable[[DeploymentView], None]]:
             last = told
 
     yield show
-
-
-def _impacts(impacts: tuple[Impact, ...], risk: str, reasons: tuple[str, ...], *, applied: bool) -> str:
-    lines = [impact.sentence for impact in impacts] or ["nothing changes"]
-    head = "done:" if applied else f"risk {risk}" + (f" ({'; '.join(reasons)})" if reasons else "") + ", would change:"
-    return "\n".join([head, *(f"  {line}" for line in lines)])

@@ -49,7 +49,8 @@ def rollback(body: RollbackRequest, actors: ActorsOf, caller: Deployer, once: On
     if body.snapshot_id is not None:
         if body.dry_run:
             return _restored(actors.snapshots.plan(body.snapshot_id))
-        return _restored(actors.snapshots.restore(body.snapshot_id, reason=body.reason, by=caller.name, once=once))
+        asked = {"reason": body.reason, "by": caller.name, "force": body.force, "once": once}
+        return _restored(actors.snapshots.restore(body.snapshot_id, **asked))
     if body.dry_run:
         return _returnable(actors, str(body.deployment_id))
     found = actors.deployments.rollback(body.deployment_id, reason=body.reason, by=caller.name, once=once)

@@ -264,7 +264,7 @@ def test_a_snapshot_with_a_missing_file_is_refused_before_anything_is_written(
     position = house.journal.position()
     plan = house.store.plan(snapshot_id)
     assert (plan.missing_artifacts, plan.risk) == ((gone,), "high")
-    with pytest.raises(Conflict, match="gone or damaged"):
+    with pytest.raises(Conflict, match="is gone; bring it back"):
         house.store.restore(snapshot_id, reason="a mistake", by="ann")
     assert house.journal.position() == position
     assert house.endpoint().stable == "2.0.0"
