@@ -32,6 +32,7 @@ from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import first_answer, load, write
 from mldl_ray.registry.catalog import Catalog
 from mldl_ray.settings import Settings
+from mldl_ray.snapshots.capture import recorded
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -61,8 +62,9 @@ class DeploymentManager(ReplicaCalls):
         self._settings, self._journal, self._backend = settings, journal, backend
         self._governance, self._clock = governance, clock
         self._catalog, self._board = Catalog(journal), RouteBoard()
+        defaults = recorded(settings.mldl)
         self.reconciler = Reconciler(
-            journal, backend, monitor, self._board, clock, keys_required=settings.keys_required
+            journal, backend, monitor, self._board, clock, keys_required=settings.keys_required, defaults=defaults
         )
         self._turns = asyncio.Lock()
         self._wake = asyncio.Event()

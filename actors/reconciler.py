@@ -16,10 +16,12 @@ from typing import NamedTuple, Protocol
 
 from actors.replays import Recall, Replays
 from actors.route_board import RouteBoard
+from actors.way_back import way_back
 from contracts.errors import Conflict, MldlError, Unavailable
 from contracts.ports import POOL_APP, AppState, Clock, Journal, Once, ServingBackend, endpoint_app
 from contracts.rollouts import Decision, Deployment, Endpoint, RolloutTelemetry
 from contracts.routing import Arm, RouteTable
+from contracts.specs import Json
 from mldl_ray.access import ApiKeys
 from mldl_ray.bridges.governance import EmbeddedGovernance
 from mldl_ray.bridges.governance_acts import onwards
@@ -73,7 +75,9 @@ class Reconciler:
         clock: Clock,
         *,
         keys_required: bool,
+        defaults: Json | None = None,
     ) -> None:
+        self._defaults = defaults or {}
         self._journal, self._backend, self._monitor, self._board, self._clock = journal, backend, monitor, board, clock
         self._catalog, self._keys = Catalog(journal), ApiKeys(journal, clock)
         self._keys_required, self._governance = keys_required, EmbeddedGovernance(journal, clock)
@@ -168,12 +172,17 @@ class Reconciler:
         return False
 
     def commit(self, move: Move, endpoint_version: int, revisions: Mapping[str, int], once: Once | None = None) -> None:
-        """Append a move: the endpoint, every deployment that it touches, and its events; or nothing."""
+        """Append a move: the endpoint, every deployment that it touches, and its events; or nothing.
+
+        One that gives traffic back takes a snapshot of the moment before along.
+        """
         writes = [write("endpoint", move.endpoint.model_key, endpoint_version, move.endpoint)]
         for touched in (move.deployment, *move.ended):
             name = touched.deployment_id
             writes.append(write("deployment", name, revisions[name], touched))
-        self._journal.append(writes, move.facts, actor=move.actor, reason=move.reason, once=once)
+        before = way_back(self._journal, self._clock, self._defaults, move)
+        facts = (*move.facts, *before.facts)
+        self._journal.append([*writes, *before.writes], facts, actor=move.actor, reason=before.reason, once=once)
 
     def live(self, endpoint: Endpoint) -> Live:
         """Read the deployments of an endpoint that are going on."""

@@ -11,6 +11,7 @@ from contracts.specs import Json
 from mldl_ray.journal.documents import load
 from mldl_ray.settings import Defaults
 from mldl_ray.snapshots import RESTORABLE, Sight, capture, plan, restore, snapshots
+from mldl_ray.snapshots.capture import recorded
 from mldl_ray.snapshots.retention import due, surplus
 from mldl_ray.snapshots.targets import Load
 
@@ -36,8 +37,7 @@ class SnapshotStore:
     ) -> None:
         self._live, self._load = live, load
         self._journal, self._blobs, self._clock = journal, blobs, clock
-        # Addresses of other kernels may carry a password; a record must not.
-        self._settings = (defaults or Defaults()).model_dump(mode="json", exclude={"bridges"})
+        self._settings = recorded(defaults or Defaults())
         self._timetable = (defaults or Defaults()).snapshots
 
     def export(self, *, reason: str, by: str, once: Once | None = None) -> Snapshot:

@@ -12,9 +12,15 @@ from contracts.records import Snapshot, SnapshotKind
 from contracts.specs import Json
 from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import scan_all
+from mldl_ray.settings import Defaults
 from mldl_ray.snapshots.kinds import RESTORABLE
 
 KIND = "snapshot"
+
+
+def recorded(defaults: Defaults) -> Json:
+    """Give the settings that a snapshot records; addresses of other kernels may carry a password and are left out."""
+    return defaults.model_dump(mode="json", exclude={"bridges"})
 
 
 def describe(
