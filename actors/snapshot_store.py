@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from actors.outgoing import Outgoing
+from contracts.archives import Artifacts
 from contracts.errors import Conflict, Unavailable
 from contracts.ports import Blobs, Clock, Journal, Once, Write
 from contracts.records import RestorePlan, Snapshot
 from contracts.specs import Json
 from mldl_ray.journal.documents import load
 from mldl_ray.settings import Defaults
-from mldl_ray.snapshots import RESTORABLE, Sight, capture, plan, restore, snapshots
+from mldl_ray.snapshots import RESTORABLE, Sight, capture, plan, restore, snapshot_of, snapshots
+from mldl_ray.snapshots.archive import pack
 from mldl_ray.snapshots.capture import recorded
 from mldl_ray.snapshots.retention import due, surplus
 from mldl_ray.snapshots.targets import Load
@@ -35,7 +38,7 @@ class SnapshotStore:
         live: Callable[[], Json] | None = None,
         load: Load | None = None,
     ) -> None:
-        self._live, self._load = live, load
+        self._live, self._load, self._outgoing = live, load, Outgoing()
         self._journal, self._blobs, self._clock = journal, blobs, clock
         self._settings = recorded(defaults or Defaults())
         self._timetable = (defaults or Defaults()).snapshots
@@ -66,6 +69,19 @@ class SnapshotStore:
         ports = (self._journal, self._blobs, self._clock)
         sight = Sight(self._settings, load=self._load)
         return restore(*ports, snapshot_id, reason=reason, by=by, force=force, sight=sight, once=once)
+
+    def file_begin(self, snapshot_id: str, artifacts: Artifacts) -> str:
+        """Begin the file of a snapshot; give the name that its pieces are fetched by."""
+        found = snapshot_of(self._journal, snapshot_id)
+        return self._outgoing.begin(pack(self._journal, self._blobs, found, artifacts=artifacts))
+
+    def file_next(self, name: str) -> bytes:
+        """Give the next piece; nothing at the end."""
+        return self._outgoing.next(name)
+
+    def file_end(self, name: str) -> None:
+        """Let go of a file."""
+        self._outgoing.end(name)
 
     def snapshots(self) -> list[Snapshot]:
         """List the snapshots, newest first."""

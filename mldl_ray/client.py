@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
+from contracts.archives import Artifacts
 from contracts.errors import Incompatible, NotFound, Unavailable
 from contracts.evaluations import Evaluation
 from contracts.http import (
@@ -303,6 +305,25 @@ class MLDLClient(Registering, Tracing, Keeping, Governing, Operations):
     def snapshot_plan(self, snapshot_id: str) -> RestorePlan:
         """Show what going back to a snapshot would change."""
         return self._get(RestorePlan, f"/snapshots/{in_path(snapshot_id)}/plan")
+
+    def snapshot_file(self, snapshot_id: str, path: str | Path, *, artifacts: Artifacts = "included") -> Path:
+        """Write a snapshot as one file, which another cluster imports; the file is there when it is whole.
+
+        Raises:
+            Incompatible: What came is not whole; nothing is left of it.
+        """
+        from mldl_ray.snapshots.unpack import Archive  # its room is slow to import; who writes no file need not wait
+
+        path = Path(path)
+        aside = path.with_name(f".{path.name}.part")
+        try:
+            with aside.open("wb") as out:
+                pieces = self._transport.pieces(f"/snapshots/{in_path(snapshot_id)}/file", {"artifacts": artifacts})
+                out.writelines(pieces)
+            Archive(aside)
+            return aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
 
     def rollback(
         self,

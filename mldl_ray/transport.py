@@ -126,6 +126,21 @@ class Transport:
         except httpx.TransportError as error:
             raise self._nobody(error) from error
 
+    def pieces(self, path: str, query: Json) -> Iterator[bytes]:
+        """Give a long answer in pieces, as they come.
+
+        Raises:
+            MldlError: What the service said; ``Unavailable`` when it broke off or nobody answers.
+        """
+        try:
+            with self._http.stream("GET", path, params=query, timeout=TIMEOUT) as response:
+                if not response.is_success:
+                    response.read()
+                    raise error_of(response)
+                yield from response.iter_bytes()
+        except httpx.TransportError as error:
+            raise self._nobody(error) from error
+
     def _stream(self, after: int, query: Json) -> Iterator[tuple[int | None, Event | None]]:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
         with self._http.stream("GET", "/events", params=query, headers=headers, timeout=STREAM_TIMEOUT) as response:

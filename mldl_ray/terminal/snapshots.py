@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
+from contracts.errors import Conflict, Incompatible, Unavailable
 from contracts.http import Rollback
 from contracts.records import RestorePlan
-from mldl_ray.terminal.verb import Terminal, Why, group, remote, table
+from mldl_ray.client import MLDLClient
+from mldl_ray.settings import load_settings
+from mldl_ray.terminal.verb import Terminal, Why, group, local, remote, table
 
 
 def add(app: typer.Typer) -> None:
@@ -19,6 +23,8 @@ def add(app: typer.Typer) -> None:
     remote(snapshot, "export")(export)
     remote(snapshot, "list")(list_snapshots)
     remote(snapshot, "plan")(plan)
+    remote(snapshot, "export-file")(export_file)
+    local(snapshot, "import-file")(import_file)
     app.add_typer(snapshot, name="snapshot")
 
 
@@ -61,6 +67,46 @@ def plan(terminal: Terminal, snapshot_id: str) -> None:
     """Show what going back to a snapshot would change, whether it could, and how risky that is."""
     found = terminal.client.snapshot_plan(snapshot_id)
     terminal.show(found, told(found))
+
+
+def export_file(
+    terminal: Terminal,
+    snapshot_id: str,
+    file: Annotated[Path, typer.Argument(help="Where to, as in moved.tar.")],
+    artifacts: Annotated[
+        Literal["included", "referenced"], typer.Option(help="Carry the stored files, or only name them.")
+    ] = "included",
+) -> None:
+    """Write a snapshot as one file, for another cluster. It holds the whole journal: keep it as safe."""
+    path = terminal.client.snapshot_file(snapshot_id, file, artifacts=artifacts)
+    size = path.stat().st_size
+    terminal.show({"file": str(path), "size_bytes": size, "artifacts": artifacts}, f"{path}, {size} bytes")
+
+
+def import_file(terminal: Terminal, file: Path) -> None:
+    """Make the state of a snapshot's file this machine's, before `mldl up`; its journal must be empty."""
+    # These rooms are slow to import; no other command should wait for them.
+    from mldl_ray.blobs import open_blobs
+    from mldl_ray.journal import open_journal
+    from mldl_ray.snapshots.unpack import Archive, RecordedClock, unpack
+
+    settings = load_settings()
+    if _answers(settings.url):
+        raise Conflict(f"a system answers at {settings.url}; stop it first with: mldl down")
+    if "memory:" in {settings.journal_url, settings.artifact_uri}:
+        raise Incompatible("a journal and artifacts in memory keep nothing; set a journal and an artifact folder")
+    archive, clock = Archive(file), RecordedClock()
+    found = unpack(archive, open_journal(settings.journal_url, clock), clock, open_blobs(settings.artifact_uri))
+    words = f"{found.snapshot_id}: {found.appends} appends up to position {found.position}, {found.files} stored files"
+    terminal.show(found, f"{words}; start it with: mldl up")
+
+
+def _answers(url: str) -> bool:
+    try:
+        MLDLClient(url).health()
+    except Unavailable:
+        return False
+    return True
 
 
 def told(found: RestorePlan | Rollback) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
 
+from contracts.archives import Artifacts
 from contracts.errors import Conflict
 from contracts.http import Rollback, RollbackRequest, Why
 from contracts.records import Impact, RestorePlan, Snapshot
 from contracts.rollouts import Deployment, Endpoint
 from mldl_ray.deployment.by_hand import roll_back
-from serve.access import Deployer, Reader
+from serve.access import Admin, Deployer, Reader
 from serve.calls import Actors, ActorsOf, OnceOf, StrictRoute
 from serve.routes import IdInPath
 
 router = APIRouter(tags=["snapshots"], route_class=StrictRoute)
+TAR = "application/x-tar"
 
 
 @router.post("/snapshot/export", status_code=201, response_model=Snapshot)
@@ -34,6 +38,32 @@ def snapshots(actors: ActorsOf, _: Reader) -> Any:
 def plan(snapshot_id: IdInPath, actors: ActorsOf, _: Reader) -> Any:
     """Show what going back to a snapshot would change, and how risky that is."""
     return actors.snapshots.plan(snapshot_id)
+
+
+@router.get(
+    "/snapshots/{snapshot_id}/file",
+    response_class=StreamingResponse,
+    responses={200: {"content": {TAR: {"schema": {"type": "string", "format": "binary"}}}, "description": "A tar."}},
+)
+def snapshot_file(
+    snapshot_id: IdInPath,
+    actors: ActorsOf,
+    _: Admin,
+    artifacts: Annotated[Artifacts, Query(description="Carry the stored files, or only name them.")] = "included",
+) -> Any:
+    """Give a snapshot as one file: the journal up to its moment, secrets of webhooks too, and what it needs."""
+    name = actors.snapshots.file_begin(snapshot_id, artifacts)
+    headers = {"Content-Disposition": f'attachment; filename="{snapshot_id}.tar"'}
+    return StreamingResponse(_pieces(actors, name), media_type=TAR, headers=headers)
+
+
+def _pieces(actors: Actors, name: str) -> Iterator[bytes]:
+    """Fetch a file piece by piece; one that breaks off ends without its index, which every reader refuses."""
+    try:
+        while piece := actors.snapshots.file_next(name):
+            yield piece
+    finally:
+        actors.snapshots.file_end(name)
 
 
 @router.post(

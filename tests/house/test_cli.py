@@ -38,7 +38,7 @@ def options(path: tuple[str, ...]) -> str:
     return run(*path, "--help").stdout
 
 
-LOCAL = {("up",), ("down",), ("environment",), ("demo",), ("audit", "check")}
+LOCAL = {("up",), ("down",), ("environment",), ("demo",), ("audit", "check"), ("snapshot", "import-file")}
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,8 @@ def test_wanted_commands_exist() -> None:
     wanted = """
     up down status environment demo train register approve deploy promote hold resume rollback predict evaluate
     events metrics jobs/list jobs/show jobs/cancel deployments/list deployments/show deployments/watch datasets/list
-    snapshot/export snapshot/list snapshot/plan alerts/list alerts/resolve alerts/ack audit/list audit/verify
+    snapshot/export snapshot/list snapshot/plan snapshot/export-file snapshot/import-file
+    alerts/list alerts/resolve alerts/ack audit/list audit/verify
     endpoints/list endpoints/scale
     keys/create keys/list keys/revoke policy/show policy/set policy/history
     policy/dry-run policy/except policy/exceptions policy/end-exception registry/search registry/show"""

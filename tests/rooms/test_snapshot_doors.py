@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from contracts.errors import Conflict, Incompatible
+from actors.outgoing import Outgoing
+from contracts.errors import Conflict, Incompatible, NotFound, Unavailable
 from contracts.records import TrainedBundle
 from contracts.rollouts import Endpoint
 from mldl_ray.blobs.artifact import store_artifact
 from mldl_ray.cli import app
 from mldl_ray.client import MLDLClient
+from mldl_ray.clock import SystemClock
+from mldl_ray.journal import open_journal
 from mldl_ray.journal.documents import write
 from mldl_ray.settings import load_settings
 from tests.conftest import unused_port
@@ -78,6 +81,66 @@ def test_a_person_reads_the_score_its_reasons_and_what_cannot_be_used(system: Pl
 def test_a_plan_as_json_is_the_whole_plan(system: PlainSystem, unusable: str) -> None:
     _, text = terminal(system, "snapshot", "plan", unusable, "--json")
     assert json.loads(text)["risk_score"] >= 50
+
+
+def test_a_file_comes_whole_through_the_door_and_makes_another_home(
+    system: PlainSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = MLDLClient(system.settings.url)
+    client.set_policy({"approvals_required": 2}, reason="stricter")
+    name = client.snapshot_export("to move").snapshot_id
+    file = tmp_path / "moved.tar"
+    assert terminal(system, "snapshot", "export-file", name, str(file))[0] == 0
+    monkeypatch.setenv("MLDL_HOME", str(tmp_path / "new"))
+    monkeypatch.setenv("MLDL_PORT", str(unused_port()))
+    done = CliRunner().invoke(app, ["snapshot", "import-file", str(file), "--json"])
+    assert done.exit_code == 0, done.output
+    fresh = open_journal(load_settings().journal_url, SystemClock())
+    document = fresh.read("policy", "default")
+    assert document is not None and document.body is not None
+    assert document.body["approvals_required"] == 2
+    assert json.loads(done.output)["head"] == system.journal.seal(as_of=document.position).head
+    assert CliRunner().invoke(app, ["snapshot", "import-file", str(file)]).exit_code == 0
+
+
+def test_a_system_that_runs_is_not_imported_into(
+    system: PlainSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLDL_HOME", str(tmp_path / "new"))
+    monkeypatch.setenv("MLDL_PORT", str(system.settings.port))
+    done = CliRunner().invoke(app, ["snapshot", "import-file", str(tmp_path / "any.tar")])
+    assert done.exit_code == Conflict.exit_code
+    assert "mldl down" in done.output
+
+
+def test_a_file_of_no_snapshot_is_not_found_and_leaves_nothing(system: PlainSystem, tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        MLDLClient(system.settings.url).snapshot_file("snap-none", tmp_path / "x.tar")
+    assert not list(tmp_path.glob("*x.tar*"))
+
+
+def test_a_transfer_that_breaks_off_leaves_no_file(
+    system: PlainSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = MLDLClient(system.settings.url)
+    client.set_policy({"approvals_required": 2}, reason="stricter")
+    name = client.snapshot_export("to move").snapshot_id
+    monkeypatch.setattr(Outgoing, "next", _cut(Outgoing.next))
+    with pytest.raises((Incompatible, Unavailable)):
+        client.snapshot_file(name, tmp_path / "x.tar")
+    assert not list(tmp_path.glob("*x.tar*"))
+
+
+def _cut(whole: Callable[[Outgoing, str], bytes]) -> Callable[[Outgoing, str], bytes]:
+    return lambda outgoing, name: whole(outgoing, name)[:-3]
+
+
+def test_a_fifth_transfer_lets_go_of_the_first() -> None:
+    outgoing = Outgoing()
+    names = [outgoing.begin(iter([b"x"])) for _ in range(5)]
+    with pytest.raises(NotFound, match="begin again"):
+        outgoing.next(names[0])
+    assert [outgoing.next(names[-1]), outgoing.next(names[-1])] == [b"x", b""]
 
 
 def test_the_rollback_of_a_deployment_cannot_be_forced(system: PlainSystem) -> None:
