@@ -48,9 +48,9 @@ class JournalActor:
         """List what was written after a position."""
         return self._store.changes(kinds, after=after, limit=limit)
 
-    def pick(self, kind: str, keys: Sequence[str]) -> list[Document]:
+    def pick(self, kind: str, keys: Sequence[str], as_of: int | None) -> list[Document]:
         """Give several documents."""
-        return self._store.pick(kind, keys)
+        return self._store.pick(kind, keys, as_of=as_of)
 
     def history(self, kind: str, key: str) -> list[Document]:
         """List every version of a document."""
@@ -131,9 +131,9 @@ class RemoteJournal:
         """List what was written after a position."""
         return _patiently(lambda: self._actor.changes(list(kinds), after, limit))
 
-    def pick(self, kind: str, keys: Sequence[str]) -> list[Document]:
+    def pick(self, kind: str, keys: Sequence[str], *, as_of: int | None = None) -> list[Document]:
         """Give several documents."""
-        return _patiently(lambda: self._actor.pick(kind, list(keys)))
+        return _patiently(lambda: self._actor.pick(kind, list(keys), as_of))
 
     def history(self, kind: str, key: str) -> list[Document]:
         """List every version of a document."""

@@ -136,8 +136,11 @@ class Journal(Protocol):
         """
         ...
 
-    def pick(self, kind: str, keys: Sequence[str]) -> list[Document]:
-        """Give several documents (at most 1000) as they are, in any order; absent and withdrawn ones are left out."""
+    def pick(self, kind: str, keys: Sequence[str], *, as_of: int | None = None) -> list[Document]:
+        """Give several documents (at most 1000) as they are, or as they were after a position, in any order.
+
+        Absent and withdrawn ones are left out.
+        """
         ...
 
     def history(self, kind: str, key: str) -> list[Document]:

@@ -312,7 +312,7 @@ class MLDLClient(Registering, Tracing, Keeping, Governing, Operations):
         Raises:
             Incompatible: What came is not whole; nothing is left of it.
         """
-        from mldl_ray.snapshots.unpack import Archive  # its room is slow to import; who writes no file need not wait
+        from mldl_ray.snapshots.unpack import Archive  # noqa: PLC0415  # slow to import; only files need it
 
         path = Path(path)
         aside = path.with_name(f".{path.name}.part")

@@ -140,9 +140,9 @@ class MemoryJournal:
                 found += [document for document in append.documents if document.kind in wanted]
         return [document.model_copy(deep=True) for document in found]
 
-    def pick(self, kind: str, keys: Sequence[str]) -> list[Document]:
-        """Give several documents as they are."""
-        found = (self.read(kind, key) for key in dict.fromkeys(keys))
+    def pick(self, kind: str, keys: Sequence[str], *, as_of: int | None = None) -> list[Document]:
+        """Give several documents as they are, or as they were."""
+        found = (self.read(kind, key, as_of=as_of) for key in dict.fromkeys(keys))
         return [document for document in found if document is not None]
 
     def history(self, kind: str, key: str) -> list[Document]:

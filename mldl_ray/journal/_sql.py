@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, insert, select, text, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from contracts.errors import Broken, Incompatible, MldlError, Unavailable
@@ -128,14 +128,7 @@ class SqlJournal:
             same = (heads.c.kind == documents.c.kind) & (heads.c.key == documents.c.key)
             query = select(documents).join(heads, same & (heads.c.version == documents.c.version)).where(*where)
         else:
-            latest = (
-                select(documents.c.key, func.max(documents.c.version).label("version"))
-                .where(documents.c.position <= as_of, *where)
-                .group_by(documents.c.key)
-                .subquery()
-            )
-            same = (latest.c.key == documents.c.key) & (latest.c.version == documents.c.version)
-            query = select(documents).join(latest, same).where(documents.c.kind == kind)
+            query = _as_it_was(as_of, *where).where(documents.c.kind == kind)
         if not withdrawn:
             query = query.where(documents.c.body != "null")
         return [document(row) for row in self._all(query.order_by(documents.c.key).limit(max(0, limit)))]
@@ -152,12 +145,17 @@ class SqlJournal:
             rows += self._all(ordered.where(documents.c.position == last))
         return [document(row) for row in rows]
 
-    def pick(self, kind: str, keys: Sequence[str]) -> list[Document]:
-        """Give several documents as they are."""
-        same = (heads.c.kind == documents.c.kind) & (heads.c.key == documents.c.key)
-        query = select(documents).join(heads, same & (heads.c.version == documents.c.version))
-        wanted = (heads.c.kind == kind, heads.c.key.in_(list(dict.fromkeys(keys))), heads.c.withdrawn.is_(False))
-        return [document(row) for row in self._all(query.where(*wanted))]
+    def pick(self, kind: str, keys: Sequence[str], *, as_of: int | None = None) -> list[Document]:
+        """Give several documents as they are, or as they were."""
+        asked = list(dict.fromkeys(keys))
+        if as_of is None:
+            same = (heads.c.kind == documents.c.kind) & (heads.c.key == documents.c.key)
+            query = select(documents).join(heads, same & (heads.c.version == documents.c.version))
+            query = query.where(heads.c.kind == kind, heads.c.key.in_(asked), heads.c.withdrawn.is_(False))
+        else:
+            query = _as_it_was(as_of, documents.c.kind == kind, documents.c.key.in_(asked))
+            query = query.where(documents.c.kind == kind, documents.c.body != "null")
+        return [document(row) for row in self._all(query)]
 
     def history(self, kind: str, key: str) -> list[Document]:
         """List every version of a document."""
@@ -309,6 +307,18 @@ def _ours() -> Iterator[None]:
         raise Unavailable(f"the journal's database refused: {_said(error)}; nothing was written") from error
     except SQLAlchemyError as error:
         raise Unavailable(f"the journal's database cannot be used: {error}") from error
+
+
+def _as_it_was(as_of: int, *where: ColumnElement[bool]) -> Select[Any]:
+    """Ask for the last version of each document of one kind that was there after a position."""
+    latest = (
+        select(documents.c.key, func.max(documents.c.version).label("version"))
+        .where(documents.c.position <= as_of, *where)
+        .group_by(documents.c.key)
+        .subquery()
+    )
+    same = (latest.c.key == documents.c.key) & (latest.c.version == documents.c.version)
+    return select(documents).join(latest, same)
 
 
 def _said(error: Exception) -> str:

@@ -59,13 +59,21 @@ def since(journal: Journal, position: int) -> tuple[State, State]:
     then: dict[tuple[str, str], Document] = {}
     after = position
     while page := journal.changes(tuple(RESTORABLE), after=after, limit=_PAGE):
-        for document in page:
-            name = (document.kind, document.key)
-            if name not in now and document.version > 1 and (was := journal.read(*name, as_of=position)) is not None:
-                then[name] = was
-            now[name] = document
+        fresh = {(d.kind, d.key) for d in page if (d.kind, d.key) not in now and d.version > 1}
+        then |= {(was.kind, was.key): was for was in _as_they_were(journal, fresh, position)}
+        now |= {(document.kind, document.key): document for document in page}
         after = page[-1].position
     return State(after, now), State(position, then)
+
+
+def _as_they_were(journal: Journal, names: Iterable[tuple[str, str]], position: int) -> Iterator[Document]:
+    """Read documents as they were, many with one question: a question to another process costs more than its answer."""
+    by_kind: dict[str, list[str]] = {}
+    for kind, key in sorted(names):
+        by_kind.setdefault(kind, []).append(key)
+    for kind, keys in by_kind.items():
+        for start in range(0, len(keys), _PAGE):
+            yield from journal.pick(kind, keys[start : start + _PAGE], as_of=position)
 
 
 def endpoint_at(journal: Journal, key: str, position: int) -> Endpoint | None:

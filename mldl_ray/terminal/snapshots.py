@@ -85,10 +85,9 @@ def export_file(
 
 def import_file(terminal: Terminal, file: Path) -> None:
     """Make the state of a snapshot's file this machine's, before `mldl up`; its journal must be empty."""
-    # These rooms are slow to import; no other command should wait for them.
-    from mldl_ray.blobs import open_blobs
-    from mldl_ray.journal import open_journal
-    from mldl_ray.snapshots.unpack import Archive, RecordedClock, unpack
+    from mldl_ray.blobs import open_blobs  # noqa: PLC0415  # slow to import; no other command should wait for it
+    from mldl_ray.journal import open_journal  # noqa: PLC0415  # the same
+    from mldl_ray.snapshots.unpack import Archive, RecordedClock, unpack  # noqa: PLC0415  # the same
 
     settings = load_settings()
     if _answers(settings.url):

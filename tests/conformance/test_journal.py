@@ -133,6 +133,16 @@ class JournalConformance:
         put(journal, doc("a", 1, {"n": 2}), doc("b", 1, None))
         assert [(d.key, d.body) for d in journal.pick("thing", ["a", "a", "b", "none"])] == [("a", {"n": 2})]
 
+    def test_several_documents_are_picked_as_they_were(self, journal: Journal) -> None:
+        put(journal, doc("a", 0, {"n": 1}), doc("b", 0, None), doc("a", 0, {"n": 9}, kind="other"))
+        put(journal, doc("a", 1, {"n": 2}), doc("b", 1, {}), doc("c", 0, {}))
+        put(journal, doc("a", 2, None))
+        asked = ["a", "a", "b", "c", "none"]
+        assert [(d.key, d.body, d.version) for d in journal.pick("thing", asked, as_of=1)] == [("a", {"n": 1}, 1)]
+        assert sorted(d.key for d in journal.pick("thing", asked, as_of=2)) == ["a", "b", "c"]
+        assert sorted(d.key for d in journal.pick("thing", asked, as_of=3)) == ["b", "c"]
+        assert journal.pick("thing", asked, as_of=0) == []
+
     def test_the_same_key_of_another_kind_is_another_document(self, journal: Journal) -> None:
         put(journal, doc("a", 0, {"n": 1}), doc("a", 0, {"n": 2}, kind="other"))
         assert [d.body for d in journal.scan("other")] == [{"n": 2}]

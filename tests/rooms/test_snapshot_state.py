@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,17 @@ class Counting(MemoryJournal):
         found = super().changes(*args, **options)  # type: ignore[arg-type]  # passed on
         self.given += len(found)
         return found
+
+
+class Asked:
+    """A journal elsewhere, that counts the questions put to it."""
+
+    def __init__(self, journal: MemoryJournal) -> None:
+        self._journal, self.questions = journal, 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.questions += 1
+        return getattr(self._journal, name)
 
 
 @pytest.fixture
@@ -110,6 +122,19 @@ def test_a_plan_reads_what_was_written_since_and_not_the_state(journal: Counting
     journal.given = 0
     assert len(store(journal).plan(snapshot.snapshot_id).impacts) == 1
     assert journal.given < 10
+
+
+def test_a_plan_asks_for_a_thousand_changes_in_a_few_questions(journal: Counting) -> None:
+    names = [f"a-{n}" for n in range(1000)]
+    for version in range(2):
+        if version:
+            snapshot = store(journal).export(reason="one", by="ann")
+        writes = [Write(kind="alias", key=key, expected_version=version, body={"n": version}) for key in names]
+        journal.append(writes, actor="owner", reason="many")
+    elsewhere = Asked(journal)
+    asking = SnapshotStore(elsewhere, MemoryBlobs(), SettableClock())
+    assert len(asking.plan(snapshot.snapshot_id).impacts) == 1000
+    assert elsewhere.questions < 20
 
 
 def test_a_snapshot_of_an_earlier_release_is_checked_by_its_own_digest(journal: Counting) -> None:
