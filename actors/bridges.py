@@ -12,19 +12,22 @@ import threading
 from collections.abc import Callable, Sequence
 
 from actors.exchanges import Rounds
+from contracts.advice import FamilyAdvice
 from contracts.bridges import BridgeName, BridgeView
-from contracts.errors import MldlError
+from contracts.errors import Incompatible, MldlError
 from contracts.ports import Blobs, Clock, Journal, Once
 from contracts.records import Dataset
-from contracts.specs import DataRef, Json
+from contracts.specs import Constraints, DataRef, Json, Task
 from mldl_ray.bridges import ingress, mlt
+from mldl_ray.bridges._statistics import kind_of
+from mldl_ray.bridges.advising import Advising
 from mldl_ray.bridges.brokers import brokers
 from mldl_ray.bridges.dead_letters import dead_letters, redeliver
 from mldl_ray.bridges.exchange import ACTOR, Exchange
 from mldl_ray.bridges.governance import EmbeddedGovernance
 from mldl_ray.bridges.intelligence import EmbeddedIntelligence
 from mldl_ray.bridges.kernels import BRIDGES, Kernels, prometheus
-from mldl_ray.bridges.memory import EmbeddedMemory
+from mldl_ray.bridges.memory import EmbeddedMemory, likely_task
 from mldl_ray.bridges.mesh import Mesh
 from mldl_ray.registry.catalog import Catalog
 from mldl_ray.settings import Settings
@@ -55,7 +58,8 @@ class Bridges:
         self._intelligence = EmbeddedIntelligence(journal, clock, fairness_delta_max=settings.mldl.fairness.delta_max)
         self.kernels = Kernels(settings.mldl.bridges)
         self._exchanges = self._made_exchanges()
-        self.rounds = Rounds(self._exchanges, [self.kernels.probe])
+        self._advising = Advising(journal, clock, self.recommend)
+        self.rounds = Rounds(self._exchanges, [self.kernels.probe, self._advising.turn])
         self._mesh = Mesh(journal, clock, brokers=brokers(settings.mldl.bridges.mesh, journal))
         self._stop = threading.Event()
         self._trouble: str | None = None
@@ -117,9 +121,25 @@ class Bridges:
 
         return self.kernels.asked("intelligence", "recommend", question, here) | facts
 
-    def families(self, meta: Json, limit: int = 3) -> list[str]:
-        """Recommend families to train on data with such meta-features."""
-        return self.kernels.here("intelligence", lambda: self._intelligence.families(meta, limit))
+    def family(
+        self, dataset_id: str, version: str | None = None, *, task: Task | None = None, latency_ms: float | None = None
+    ) -> FamilyAdvice:
+        """Say which family to train on a dataset, and why; a guess of the task from its target when none is named."""
+        from mldl_ray.training.rows import TrainingRows  # noqa: PLC0415  # loads frameworks, which nothing else here needs
+
+        dataset = self._memory.dataset(dataset_id, version)
+        table, constraints = self._memory.table(dataset), Constraints(latency_ms=latency_ms)
+        purpose = task or likely_task(table, dataset.target)
+        if purpose == "reinforcement":
+            raise Incompatible("a policy learns from an environment and not from a dataset", {"field": "task"})
+        rows = TrainingRows.of(table, self._memory.as_ref(dataset), purpose)
+        meta = mlt.meta_of(rows.features, rows.y.tolist(), purpose)
+        series = any(kind_of(field.type) == "other" for field in rows.features.schema)
+        allowed = self._governance.policy().families
+        return self.kernels.here(
+            "intelligence",
+            lambda: self._intelligence.family(meta, purpose, constraints, series=series, allowed=allowed),
+        )
 
     def experience(self, model_key: str | None = None, limit: int = 100) -> list[Json]:
         """List what searches found, newest first."""

@@ -70,15 +70,16 @@ class Jobs:
             return self.status(known.documents[0].key)
         wanted = with_defaults(spec, self._settings.mldl)
         self._check_room(wanted)
-        ref, plan = self._judge.fixed(wanted, by=by)
+        fixed = self._judge.fixed(wanted, by=by)
         job = Job(
             job_id=new_id("job", once),
             status="queued",
-            job=wanted.model_copy(update={"data": ref}),
-            metric=plan.metric,
-            progress=Progress(trials_total=plan.proposals.most),
+            job=fixed.job,
+            metric=fixed.plan.metric,
+            progress=Progress(trials_total=fixed.plan.proposals.most),
             created_at_s=self._clock.now_s(),
             requested_by=by,
+            advice=fixed.advice,
         )
         why = reason or f"train {spec.spec.model_key}"
         receipt = self._journal.append([write(KIND, job.job_id, 0, job)], actor=by, reason=why, once=once)

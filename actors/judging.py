@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from actors.job_process import rows_of
 from actors.models import load_model, stable_of, stable_version
+from contracts.advice import FamilyAdvice
 from contracts.errors import Incompatible, NotFound, Refused
 from contracts.evaluations import AgainstStable, Evaluation
 from contracts.events import Fact
@@ -17,7 +18,9 @@ from contracts.specs import DataRef, JobSpec
 from mldl_ray.adapters.base import BaseModelAdapter
 from mldl_ray.adapters.encoder import table_of
 from mldl_ray.blobs.tables import read_table
-from mldl_ray.bridges.governance import COMPARISON
+from mldl_ray.bridges.choosing import chosen, named_family
+from mldl_ray.bridges.governance import COMPARISON, EmbeddedGovernance
+from mldl_ray.bridges.intelligence import EmbeddedIntelligence
 from mldl_ray.bridges.memory import EmbeddedMemory
 from mldl_ray.evaluation.generation import Generator
 from mldl_ray.ids import new_id
@@ -35,35 +38,50 @@ from mldl_ray.training.rows import TrainingRows
 ROLES = ("target", "sensitive", "features", "exclude", "time_column", "group_column", "weight_column")
 
 
+class Fixed(NamedTuple):
+    """A job whose data and family are decided, and what it will do."""
+
+    job: JobSpec
+    plan: Planned
+    advice: FamilyAdvice | None = None
+
+
 class Judge:
     """Reads data and models; writes datasets and evaluations."""
 
     def __init__(self, settings: Settings, journal: Journal, blobs: Blobs, clock: Clock) -> None:
         self._settings, self._journal, self._blobs, self._clock = settings, journal, blobs, clock
         self._memory = EmbeddedMemory(journal, blobs, clock)
+        self._intelligence, self._governance = EmbeddedIntelligence(journal, clock), EmbeddedGovernance(journal, clock)
 
-    def fixed(self, job: JobSpec, *, by: str) -> tuple[DataRef | None, Planned]:
+    def fixed(self, job: JobSpec, *, by: str) -> Fixed:
         """Check a job against its data, then register the data, so that the job reads these rows whenever it runs.
 
-        A policy has an environment and no data.
+        A family that is not named is chosen now. A policy has an environment and no data.
 
         Raises:
             Refused: The job cannot run; nothing was written.
         """
         if job.spec.task == "reinforcement":
-            return None, PolicyPlan.of(job, self._settings.mldl)
-        if job.data is None:
+            return Fixed(job, PolicyPlan.of(named_family(job), self._settings.mldl))
+        if (given := job.data) is None:
             raise Incompatible("data is missing: name a dataset_id, or a uri with its target", {"field": "data"})
-        if job.data.uri is None:
-            dataset = self._memory.dataset(str(job.data.dataset_id), job.data.version)
-            ref = self._merged(job.data, dataset)
-            return ref, self._plan(job, ref, self._rows(job, ref, dataset))
+        if given.uri is None:
+            dataset = self._memory.dataset(str(given.dataset_id), given.version)
+            ref = self._merged(given, dataset)
+            job, advice, plan = self._decided(job, ref, self._rows(job, ref, dataset))
+            return Fixed(job.model_copy(update={"data": ref}), plan, advice)
         rows = TrainingRows.of(
-            read_table(job.data.uri), job.data, job.spec.task, default_sensitive=self._settings.mldl.fairness.groups
+            read_table(given.uri), given, job.spec.task, default_sensitive=self._settings.mldl.fairness.groups
         )
-        plan = self._plan(job, job.data, rows)
-        dataset = self._memory.register(job.data, task=job.spec.task, by=by, reason=f"to train {job.spec.model_key}")
-        return self._merged(job.data, dataset), plan
+        job, advice, plan = self._decided(job, given, rows)
+        dataset = self._memory.register(given, task=job.spec.task, by=by, reason=f"to train {job.spec.model_key}")
+        return Fixed(job.model_copy(update={"data": self._merged(given, dataset)}), plan, advice)
+
+    def _decided(self, job: JobSpec, ref: DataRef, rows: TrainingRows) -> tuple[JobSpec, FamilyAdvice | None, Plan]:
+        """Choose a family where none is named, and plan."""
+        job, advice = chosen(job, rows, self._intelligence, self._governance.policy().families)
+        return job, advice, self._plan(job, ref, rows)
 
     def evaluate(
         self,

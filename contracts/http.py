@@ -65,6 +65,7 @@ class JobAccepted(Words):
 
     job_id: str
     status: JobState
+    family: str | None = Field(default=None, description="What is trained.")
 
 
 class EvaluateRequest(Words):
@@ -182,6 +183,11 @@ class DeploymentView(Deployment):
 
     candidate: str = Field(description="The version on its way.")
     traffic: dict[str, float] = Field(description="Intended share of requests per version, 0–1, now.")
+    advice: Json | None = Field(
+        default=None,
+        description="What the specialists say: verdict, confidence, why, votes. It comes seconds after the request and "
+        "stops nothing.",
+    )
 
 
 class PromoteRequest(Words):

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from contracts.advice import FamilyAdvice
 from contracts.consequences import Affected, FeedbackLost, SchemaBreak, Trouble
 from contracts.evaluations import Calibration, Evaluation, Fairness, Interval, PredictionInterval, Robustness
 from contracts.policies import Compliance as Compliance  # noqa: PLC0414  # mypy's way to say: may be had from here
@@ -140,6 +141,7 @@ class Job(Words):
     warm_started_from: tuple[WarmStart, ...] = Field(
         default=(), description="Configurations that experience put among the first; see hpo.warm_start."
     )
+    advice: FamilyAdvice | None = Field(default=None, description="Why this family, where none was asked for.")
 
 
 class Approval(Words):

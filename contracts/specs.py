@@ -24,6 +24,10 @@ class Words(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
+AUTO = "auto"
+"""As a family: the one that the specialists recommend for the data."""
+
+
 class Constraints(Words):
     """Limits that a trained configuration must keep."""
 
@@ -35,7 +39,9 @@ class ModelSpec(Words):
     """A model that someone wants: its key, family, task and settings."""
 
     model_key: ModelKey
-    family: Name
+    family: Name = Field(
+        default=AUTO, description="When absent, the one that the specialists recommend for the data; see the job."
+    )
     task: Task = "classification"
     adapter: str | None = Field(default=None, description="Class of the adapter; the family decides when absent.")
     hyperparams: Json = Field(default_factory=dict, description="Fixed settings; the search leaves them alone.")

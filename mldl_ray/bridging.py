@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contracts.advice import FamilyAdvice
 from contracts.bridges import BridgeView
 from contracts.kpis import Kpi, KpiGroup
-from contracts.specs import Json
+from contracts.specs import Json, Task
 from mldl_ray.wire import Caller, in_path, version_path
 
 
@@ -22,6 +23,18 @@ class Bridging(Caller):
     def recommendation(self, model_key: str, version: str = "latest") -> Json:
         """Show the specialists' consensus on deploying a version: ``verdict``, ``confidence``, ``why``, ``votes``."""
         return self._get(Json, f"{version_path(model_key, version)}/recommendation")
+
+    def recommended_family(
+        self,
+        dataset_id: str,
+        version: str | None = None,
+        *,
+        task: Task | None = None,
+        latency_ms: float | None = None,
+    ) -> FamilyAdvice:
+        """Show which family the specialists would train on a dataset, and why."""
+        path = f"/datasets/{in_path(dataset_id)}/recommendation"
+        return self._get(FamilyAdvice, path, version=version, task=task, latency_ms=latency_ms)
 
     def quality(self, dataset_id: str, version: str | None = None) -> Json:
         """Show what is wrong with a dataset's rows: ``status``, ``findings``."""

@@ -20,9 +20,12 @@ from mldl_ray import cluster, compose
 from mldl_ray.adapters.base import UNSUPERVISED
 from mldl_ray.adapters.table import to_table
 from mldl_ray.blobs.tables import parquet_bytes, read_table
+from mldl_ray.bridges.choosing import chosen, named_family
+from mldl_ray.bridges.intelligence import EmbeddedIntelligence
 from mldl_ray.bridges.memory import EmbeddedMemory, name_of
 from mldl_ray.clock import SystemClock
 from mldl_ray.ids import new_id
+from mldl_ray.journal import MemoryJournal
 from mldl_ray.settings import Settings, load_settings
 from mldl_ray.training.finish import Source
 from mldl_ray.training.job import Ids, Planned, read_job, train, with_defaults
@@ -107,8 +110,12 @@ class TrainingJobRunner:
         if job.spec.task == "reinforcement":
             if X is not None:
                 raise Incompatible("an environment teaches a policy, and no rows; leave X and y out", {"field": "X"})
-            return PolicyPlan.of(job, self.settings.mldl), Source()
+            return PolicyPlan.of(named_family(job), self.settings.mldl), Source()
         data = self._data(job, X, y)
+        alone = EmbeddedIntelligence(MemoryJournal(clock := SystemClock()), clock)  # no system's experience is at hand
+        job, advice = chosen(job, data.rows, alone)
+        if advice is not None:
+            log.info("the job names no family; training %s", advice.why)
         return Plan.of(job, data.rows, self.settings.mldl), data.source
 
     def _data(self, job: JobSpec, X: Any, y: Any) -> _Data:

@@ -1,4 +1,4 @@
-"""Intelligence, embedded: specialists vote on a version, and one sentence says what they make of it together.
+"""Intelligence, embedded: specialists vote on a version, or on what to train, and a sentence sums them up.
 
 It recommends; nobody has to follow. What a policy demands is governance's matter, and what live traffic shows is judged
 by ``mldl_ray.deployment``.
@@ -6,14 +6,18 @@ by ``mldl_ray.deployment``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
+from contracts.advice import FamilyAdvice
 from contracts.evaluations import Evaluation
 from contracts.ports import Clock, Journal
 from contracts.records import Alert, TrainedBundle
 from contracts.rollouts import Deployment
-from contracts.specs import Json
+from contracts.specs import Constraints, Json, Task
+from mldl_ray.adapters import describe
+from mldl_ray.bridges import mlt
+from mldl_ray.bridges._families import Question, advise, candidates
 from mldl_ray.bridges._specialists import SPECIALISTS, Case, Vote
 from mldl_ray.bridges.governance import EmbeddedGovernance
 from mldl_ray.bridges.mlt import distance
@@ -22,6 +26,8 @@ from mldl_ray.registry.catalog import Catalog
 
 Verdict = Literal["deploy", "canary", "hold"]
 DEPLOY_SHARE, CANARY_SHARE = 0.75, 0.5
+ADVICE = "advice"
+"""Kind of the documents that keep, by deployment, what was said when it was asked for."""
 
 
 class Consensus(NamedTuple):
@@ -69,6 +75,32 @@ class EmbeddedIntelligence:
         ]
         nearest = sorted(bodies, key=lambda body: distance(meta, body["meta"]))
         return list(dict.fromkeys(body["family"] for body in nearest))[:limit]
+
+    def family(
+        self,
+        meta: Json,
+        task: Task,
+        constraints: Constraints,
+        *,
+        series: bool = False,
+        allowed: Iterable[str] | None = None,
+    ) -> FamilyAdvice:
+        """Recommend a family to train.
+
+        Args:
+            meta: Of the data, from ``mlt.meta_of``.
+            task: What it is for.
+            constraints: How fast it must answer.
+            series: Whether rows hold series of steps.
+            allowed: Families that may be had at all; all when None.
+
+        Raises:
+            Incompatible: None that is available does the task.
+        """
+        able = candidates(describe(), task, series=series)
+        able = able if allowed is None else able & frozenset(allowed)
+        bodies = [d.body for d in scan_all(self._journal, mlt.KIND) if d.body]
+        return advise(Question(task, meta, constraints, able, bodies))
 
     def _case(self, bundle: TrainedBundle) -> Case:
         stable = self._stable(bundle)

@@ -28,6 +28,7 @@ EXCLUDED = {
     "api_key": "a revoked key must not open the door again",
     "subscription": "where events go belongs to their receivers, who were told of what happened since",
     "subscription_offset": "what was delivered was delivered",
+    "advice": "what was said was said",
     "exchange": "what was exchanged with other kernels was exchanged",
     "deletion": "that a version was deleted stays known; no snapshot holds one that was",
     "dead_letter": "what could not be delivered is still to be told",

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from contracts.specs import Task
 from mldl_ray.terminal.verb import Terminal, group, remote, table
 
 
@@ -16,6 +17,7 @@ def add(app: typer.Typer) -> None:
     remote(datasets, "show")(show_dataset)
     remote(datasets, "register")(register_dataset)
     remote(datasets, "quality")(dataset_quality)
+    remote(datasets, "recommend")(recommend_family)
     app.add_typer(datasets, name="datasets")
 
 
@@ -37,6 +39,20 @@ def dataset_quality(
 ) -> None:
     """Show what is wrong with a dataset's rows, held against the version before it."""
     terminal.show(terminal.client.quality(dataset_id, version))
+
+
+def recommend_family(
+    terminal: Terminal,
+    dataset_id: str,
+    version: Annotated[str | None, typer.Argument()] = None,
+    task: Annotated[Task | None, typer.Option(help="Guessed from the target when absent.")] = None,
+    latency_ms: Annotated[float | None, typer.Option(help="How fast a prediction must be.")] = None,
+) -> None:
+    """Show which family the specialists would train on a dataset, and why."""
+    found = terminal.client.recommended_family(dataset_id, version, task=task, latency_ms=latency_ms)
+    rows = [(vote.specialist, vote.family or "abstains", vote.confidence, vote.reason) for vote in found.votes]
+    terminal.show(found, table("specialist family confidence reason", rows))
+    terminal.say(found.why)
 
 
 def register_dataset(

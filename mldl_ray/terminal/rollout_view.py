@@ -61,6 +61,8 @@ def _facts(found: DeploymentView, now_s: float) -> Iterator[tuple[str, str]]:
     yield "step", _step(found, now_s)
     if found.held is not None:
         yield "held", f"by {found.held.by}, {_ago(now_s - found.held.at_s)}: {found.held.reason}"
+    if found.advice is not None:
+        yield "advice", str(found.advice.get("why"))
     if found.decisions:
         last = found.decisions[-1]
         yield ("now" if last.verdict == "HOLD" else "decided"), f"{last.verdict} ({last.rule}): {last.why}"

@@ -42,7 +42,9 @@ def train(
         str | None, typer.Option(help="Instead of --data: a registered dataset, NAME or NAME@VERSION.")
     ] = None,
     target: Annotated[str | None, typer.Option(help="Column to predict.")] = None,
-    family: Annotated[str | None, typer.Option(help="lr, xgb…; `mldl families` lists them.")] = None,
+    family: Annotated[
+        str | None, typer.Option(help="lr, xgb…; `mldl families` lists them. Chosen for the data when absent.")
+    ] = None,
     model_key: Annotated[str | None, typer.Option("--key", help="The model's name (its model_key).")] = None,
     task: Annotated[
         str,
@@ -301,6 +303,7 @@ def _watched(terminal: Terminal, job_id: str) -> Job:
 
 def _outcome(job: Job) -> str:
     lines = [f"{job.job_id} {job.status}: {job.progress.trials_done} trials, {job.cost_units:.4f} cost units"]
+    lines += [f"trained {job.advice.why}"] if job.advice else []
     lines += _beginnings(job)
     if job.error:
         lines.append(str(job.error.get("message", job.error)))

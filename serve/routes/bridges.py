@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from contracts.advice import FamilyAdvice
 from contracts.bridges import BridgeView
 from contracts.http import WebhookRequest, WebhookView
 from contracts.records import Compliance
-from contracts.specs import Json
+from contracts.specs import Json, Task
 from serve.access import Admin, Reader
 from serve.calls import ActorsOf, OnceOf, StrictRoute
 from serve.routes import IdInPath, KeyFilter, KeyInPath, Limit, VersionInPath, WhyInQuery
@@ -45,6 +46,19 @@ def quality(
 ) -> Any:
     """Show what is wrong with a dataset's rows, held against the version before it."""
     return actors.bridges.quality(dataset_id, version)
+
+
+@router.get("/datasets/{dataset_id}/recommendation", response_model=FamilyAdvice)
+def recommended_family(
+    dataset_id: IdInPath,
+    actors: ActorsOf,
+    _: Reader,
+    version: Annotated[str | None, Query(max_length=64, description="The latest when absent.")] = None,
+    task: Annotated[Task | None, Query(description="Guessed from the target when absent.")] = None,
+    latency_ms: Annotated[float | None, Query(gt=0, description="How fast a prediction must be.")] = None,
+) -> Any:
+    """Show which family the specialists would train on a dataset, each vote with its reason."""
+    return actors.bridges.family(dataset_id, version, task=task, latency_ms=latency_ms)
 
 
 @router.get("/experience", response_model=list[Json])

@@ -19,6 +19,7 @@ from contracts.http import (
     ScaleRequest,
 )
 from contracts.rollouts import LIVE_STATES, Deployment, Endpoint
+from mldl_ray.bridges.intelligence import ADVICE
 from mldl_ray.deployment.plan import traffic
 from serve.access import Deployer, Predictor, Reader
 from serve.calls import Actors, ActorsOf, OnceOf, StrictRoute
@@ -52,7 +53,8 @@ def deployments(actors: ActorsOf, _: Reader, model_key: KeyFilter = None, limit:
 def deployment(deployment_id: IdInPath, actors: ActorsOf, _: Reader) -> Any:
     """Show a deployment: its step and traffic, and every decision with its grounds."""
     found: Deployment = actors.deployments.deployment(deployment_id)
-    return as_view(found).model_copy(update=now(actors, found))
+    advice = actors.journal.read(ADVICE, deployment_id)
+    return as_view(found).model_copy(update=now(actors, found) | {"advice": advice.body if advice else None})
 
 
 @router.post("/canary/promote", response_model=DeploymentView)
@@ -107,7 +109,7 @@ def predict(
     raise NotFound(f"no version of {model_key} serves; register one, then POST /deploy", {"model_key": model_key})
 
 
-def now(actors: Actors, found: Deployment) -> dict[str, dict[str, float]]:
+def now(actors: Actors, found: Deployment) -> dict[str, Any]:
     """Give today's traffic where others go on beside it: its own history tells of its own moves only."""
     document = actors.journal.read("endpoint", found.model_key) if found.status in LIVE_STATES else None
     endpoint = Endpoint.model_validate(document.body) if document is not None else None

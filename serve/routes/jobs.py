@@ -28,7 +28,7 @@ TrialOrder = Annotated[
 def train(body: JobSpec, actors: ActorsOf, caller: Trainer, once: OnceOf) -> Any:
     """Start a training job: its data is checked now, the search runs in the background."""
     job: Job = actors.jobs.submit(body, by=caller.name, once=once)
-    return JobAccepted(job_id=job.job_id, status=job.status)
+    return JobAccepted(job_id=job.job_id, status=job.status, family=job.job.spec.family)
 
 
 @router.get("/jobs", response_model=list[Job])

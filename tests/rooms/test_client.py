@@ -146,7 +146,7 @@ def test_local_file_is_named_by_its_whole_path_and_a_uri_is_left_alone(service: 
 
 def test_mistake_is_refused_before_it_travels(service: Service) -> None:
     with MLDLClient(service.url) as client:
-        for wrong in ({"spec": {"model_key": "m"}}, {"spec": {"model_key": "m", "family": "lr"}, "hop": {}}):
+        for wrong in ({"spec": {"family": "lr"}}, {"spec": {"model_key": "m", "family": "lr"}, "hop": {}}):
             with pytest.raises(Incompatible):
                 client.train(wrong)
         with pytest.raises(Incompatible, match="exactly one"):
