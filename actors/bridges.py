@@ -15,9 +15,11 @@ from actors.exchanges import Rounds
 from contracts.advice import FamilyAdvice
 from contracts.bridges import BridgeName, BridgeView
 from contracts.errors import Incompatible, MldlError
+from contracts.features import FeatureView, FeatureViewLineage, FeatureViewSpec, TransformAnswer
 from contracts.ports import Blobs, Clock, Journal, Once
 from contracts.records import Dataset
 from contracts.specs import Constraints, DataRef, Json, Task
+from mldl_ray.adapters.schema import InputSchema
 from mldl_ray.bridges import ingress, mlt
 from mldl_ray.bridges._statistics import kind_of
 from mldl_ray.bridges.advising import Advising
@@ -29,6 +31,9 @@ from mldl_ray.bridges.intelligence import EmbeddedIntelligence
 from mldl_ray.bridges.kernels import BRIDGES, Kernels, prometheus
 from mldl_ray.bridges.memory import EmbeddedMemory, likely_task
 from mldl_ray.bridges.mesh import Mesh
+from mldl_ray.bridges.views import KIND as VIEW
+from mldl_ray.bridges.views import EmbeddedViews, take_view
+from mldl_ray.features.serving import ServedView
 from mldl_ray.registry.catalog import Catalog
 from mldl_ray.settings import Settings
 
@@ -54,6 +59,7 @@ class Bridges:
     ) -> None:
         self._journal, self._clock = journal, clock
         self._memory = EmbeddedMemory(journal, blobs, clock)
+        self._views = EmbeddedViews(journal, blobs, clock)
         self._governance = EmbeddedGovernance(journal, clock)
         self._intelligence = EmbeddedIntelligence(journal, clock, fairness_delta_max=settings.mldl.fairness.delta_max)
         self.kernels = Kernels(settings.mldl.bridges)
@@ -89,6 +95,29 @@ class Bridges:
     def descendants(self, dataset_id: str, version: str | None = None) -> list[str]:
         """List the model versions that learned from a dataset."""
         return self._memory.descendants(dataset_id, version)
+
+    def register_view(self, spec: FeatureViewSpec, *, by: str, reason: str, once: Once | None = None) -> FeatureView:
+        """Keep a feature view; the same view again is the same version."""
+        return self.kernels.here("memory", lambda: self._views.register(spec, by=by, reason=reason, once=once))
+
+    def feature_view(self, name: str, version: str | None = None) -> FeatureView:
+        """Give a feature view; the one registered last when no version is named."""
+        return self.kernels.here("memory", lambda: self._views.view(name, version))
+
+    def feature_views(self) -> list[FeatureView]:
+        """List every version of every feature view."""
+        return self.kernels.here("memory", self._views.views)
+
+    def view_lineage(self, name: str, version: str | None = None) -> FeatureViewLineage:
+        """Say what a feature view comes from, and what came of it."""
+        return self.kernels.here("memory", lambda: self._views.lineage(name, version))
+
+    def transform(self, name: str, version: str | None, inputs: list[Json | list[object]]) -> TransformAnswer:
+        """Make features of rows as a prediction would, without a model."""
+        view = self._views.view(name, version)
+        served = ServedView(self._views.transformer(view), InputSchema(columns=()))
+        made = served.transformer.apply(served.table(served.rows(inputs)))
+        return TransformAnswer(view=view.reference, features=tuple(made.to_pylist()))
 
     def quality(self, dataset_id: str, version: str | None = None) -> Json:
         """Look at a dataset's rows, held against the version before it: ``status``, ``reference``, ``findings``."""
@@ -202,12 +231,12 @@ class Bridges:
         def experienced(item: Json) -> bool:
             return mlt.take_experience(self._journal, item, by=ACTOR)
 
-        def noted(_: Json) -> bool:
-            return False
+        def viewed(item: Json) -> bool:
+            return take_view(self._views, item, by=ACTOR)
 
         made: tuple[tuple[BridgeName, str, tuple[str, ...], Callable[[Json], bool]], ...] = (
             ("mlt", "experience", (mlt.KIND,), experienced),
-            ("memory", "memory", ("dataset", "model_version"), noted),
+            ("memory", "memory", ("dataset", "model_version", VIEW), viewed),
         )
         return [
             Exchange(name, verb, self.kernels.remote[name], self._journal, kinds=kinds, take=take)

@@ -22,8 +22,11 @@ from contracts.records import Dataset, Job, WarmStart
 from contracts.specs import Json
 from mldl_ray.bridges.memory import EmbeddedMemory
 from mldl_ray.bridges.mlt import meta_of, record_experience, warm_starts
+from mldl_ray.bridges.views import EmbeddedViews
 from mldl_ray.clock import SystemClock
 from mldl_ray.evaluation import Stable
+from mldl_ray.features.rows import rows_of as made_rows
+from mldl_ray.features.view import Transformer
 from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import write
 from mldl_ray.settings import Settings
@@ -79,17 +82,18 @@ class JobProcess:
                 blobs=self._blobs,
                 clock=self._clock,
                 earlier=Earlier([start.config for start in warm], job.trials),
-                stable=self._stable(job.job.spec.model_key),
+                stable=self._stable(job),
                 on_trial=live.note,
             )
         ended = self._succeed(record, live, finished, outcome)
         if meta is not None:
             record_experience(self._journal, ended, finished.bundle, meta, by=by)
 
-    def _stable(self, model_key: str) -> Stable | None:
+    def _stable(self, job: Job) -> Stable | None:
         """Give what serves now; a version that cannot be loaded is no reason not to train its successor."""
+        model_key, view = job.job.spec.model_key, job.job.spec.feature_view
         try:
-            return stable_of(self._journal, self._blobs, model_key)
+            return stable_of(self._journal, self._blobs, model_key, feature_view=view)
         except MldlError as error:
             log.warning("the stable version of %s cannot be compared with: %s", model_key, error.message)
             return None
@@ -164,7 +168,20 @@ def rows_of(job: Job, journal: Journal, blobs: Blobs, settings: Settings) -> tup
     memory = EmbeddedMemory(journal, blobs, SystemClock())
     dataset = memory.dataset(ref.dataset_id, ref.version)
     groups = settings.mldl.fairness.groups
-    return TrainingRows.of(memory.table(dataset), ref, job.job.spec.task, default_sensitive=groups), dataset
+    view = view_of(job.job.spec.feature_view, journal, blobs)
+    return made_rows(memory.table(dataset), ref, job.job.spec.task, view, default_sensitive=groups), dataset
+
+
+def view_of(name: str | None, journal: Journal, blobs: Blobs) -> Transformer | None:
+    """Give the feature view of a name, ``name@version`` or a name alone; None where none is named.
+
+    Raises:
+        NotFound: There is no such view, or its joined rows are gone.
+    """
+    if name is None:
+        return None
+    views = EmbeddedViews(journal, blobs, SystemClock())
+    return views.transformer(views.view(name))
 
 
 def fail(record: JobRecord, error: Json, now_s: float) -> None:

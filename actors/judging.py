@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-from actors.job_process import rows_of
-from actors.models import load_model, stable_of, stable_version
+import pyarrow as pa
+
+from actors.job_process import rows_of, view_of
+from actors.models import load_model, load_view, stable_of, stable_version
 from contracts.advice import FamilyAdvice
 from contracts.errors import Incompatible, NotFound, Refused
 from contracts.evaluations import AgainstStable, Evaluation
@@ -14,7 +16,7 @@ from contracts.events import Fact
 from contracts.http import ExplainAnswer, SampleAnswer
 from contracts.ports import Blobs, Clock, Journal, Once, Write
 from contracts.records import Dataset, Job, TrainedBundle
-from contracts.specs import DataRef, JobSpec
+from contracts.specs import DataRef, JobSpec, Task
 from mldl_ray.adapters.base import BaseModelAdapter
 from mldl_ray.adapters.encoder import table_of
 from mldl_ray.blobs.tables import read_table
@@ -23,6 +25,8 @@ from mldl_ray.bridges.governance import COMPARISON, EmbeddedGovernance
 from mldl_ray.bridges.intelligence import EmbeddedIntelligence
 from mldl_ray.bridges.memory import EmbeddedMemory
 from mldl_ray.evaluation.generation import Generator
+from mldl_ray.features.rows import rows_of as made_rows
+from mldl_ray.features.view import Transformer
 from mldl_ray.ids import new_id
 from mldl_ray.journal.documents import first_answer, load, write
 from mldl_ray.registry.catalog import Catalog, version_key
@@ -63,19 +67,25 @@ class Judge:
             Refused: The job cannot run; nothing was written.
         """
         if job.spec.task == "reinforcement":
+            if job.spec.feature_view is not None:
+                raise Incompatible("a policy takes observations as they come; leave feature_view out")
             return Fixed(job, PolicyPlan.of(named_family(job), self._settings.mldl))
         if (given := job.data) is None:
             raise Incompatible("data is missing: name a dataset_id, or a uri with its target", {"field": "data"})
+        view = view_of(job.spec.feature_view, self._journal, self._blobs)
+        if view is not None:
+            job = job.model_copy(update={"spec": job.spec.model_copy(update={"feature_view": view.view.reference})})
         if given.uri is None:
             dataset = self._memory.dataset(str(given.dataset_id), given.version)
             ref = self._merged(given, dataset)
-            job, advice, plan = self._decided(job, ref, self._rows(job, ref, dataset))
+            job, advice, plan = self._decided(
+                job, ref, self._made(self._memory.table(dataset), ref, job.spec.task, view)
+            )
             return Fixed(job.model_copy(update={"data": ref}), plan, advice)
-        rows = TrainingRows.of(
-            read_table(given.uri), given, job.spec.task, default_sensitive=self._settings.mldl.fairness.groups
-        )
+        rows = self._made(read_table(given.uri), given, job.spec.task, view)
         job, advice, plan = self._decided(job, given, rows)
-        dataset = self._memory.register(given, task=job.spec.task, by=by, reason=f"to train {job.spec.model_key}")
+        kept = given if view is None else given.model_copy(update={"features": None, "exclude": ()})  # of the view's
+        dataset = self._memory.register(kept, task=job.spec.task, by=by, reason=f"to train {job.spec.model_key}")
         return Fixed(job.model_copy(update={"data": self._merged(given, dataset)}), plan, advice)
 
     def _decided(self, job: JobSpec, ref: DataRef, rows: TrainingRows) -> tuple[JobSpec, FamilyAdvice | None, Plan]:
@@ -130,7 +140,13 @@ class Judge:
             bundle.model_key,
             version=bundle.version,
             dataset_digest=digest,
-            stable=stable_of(self._journal, self._blobs, bundle.model_key, besides=bundle.version),
+            stable=stable_of(
+                self._journal,
+                self._blobs,
+                bundle.model_key,
+                besides=bundle.version,
+                feature_view=bundle.lineage.feature_view,
+            ),
         )
         judged = judge(load_model(self._blobs, bundle), rows, names, about, bundle.prediction_interval)
         told = {"model_key": bundle.model_key, "version": bundle.version, "metrics": judged.metrics}
@@ -152,7 +168,9 @@ class Judge:
         """
         bundle = Catalog(self._journal).bundle(model_key, version)
         model = load_model(self._blobs, bundle)
-        rows = RecordEncoder(model.encoder).rows([list(row) if isinstance(row, tuple) else row for row in inputs])
+        given = [list(row) if isinstance(row, tuple) else row for row in inputs]
+        view, reader = load_view(self._blobs, bundle), RecordEncoder(model.encoder)
+        rows = reader.rows(given) if view is None else view.features(view.rows(given), reader.names)
         found = model.explain(table_of(model.schema, [list(row) for row in rows]))
         return ExplainAnswer(
             model_key=model_key,
@@ -225,16 +243,15 @@ class Judge:
 
     def _given(self, bundle: TrainedBundle, data: DataRef) -> tuple[TrainingRows, str | None]:
         task = bundle.spec.task if bundle.spec else "classification"
-        groups = self._settings.mldl.fairness.groups
+        view = view_of(bundle.lineage.feature_view, self._journal, self._blobs)
         if data.uri is not None:
-            return TrainingRows.of(read_table(data.uri), data, task, default_sensitive=groups), None
+            return self._made(read_table(data.uri), data, task, view), None
         dataset = self._memory.dataset(str(data.dataset_id), data.version)
         ref = self._merged(data, dataset)
-        return TrainingRows.of(self._memory.table(dataset), ref, task, default_sensitive=groups), dataset.digest
+        return self._made(self._memory.table(dataset), ref, task, view), dataset.digest
 
-    def _rows(self, job: JobSpec, ref: DataRef, dataset: Dataset) -> TrainingRows:
-        groups = self._settings.mldl.fairness.groups
-        return TrainingRows.of(self._memory.table(dataset), ref, job.spec.task, default_sensitive=groups)
+    def _made(self, table: pa.Table, ref: DataRef, task: Task, view: Transformer | None) -> TrainingRows:
+        return made_rows(table, ref, task, view, default_sensitive=self._settings.mldl.fairness.groups)
 
     def _plan(self, job: JobSpec, ref: DataRef, rows: TrainingRows) -> Plan:
         return Plan.of(job.model_copy(update={"data": ref}), rows, self._settings.mldl)

@@ -12,6 +12,7 @@ from mldl_ray.adapters import load_adapter
 from mldl_ray.adapters.base import BaseModelAdapter
 from mldl_ray.blobs.artifact import fetch_artifact
 from mldl_ray.evaluation import Stable
+from mldl_ray.features.serving import ServedView
 from mldl_ray.journal.documents import load
 from mldl_ray.registry.catalog import Catalog
 
@@ -30,14 +31,41 @@ def load_model(blobs: Blobs, bundle: TrainedBundle) -> BaseModelAdapter:
         return load_adapter(folder)
 
 
-def stable_of(journal: Journal, blobs: Blobs, model_key: str, *, besides: str | None = None) -> Stable | None:
+def load_view(blobs: Blobs, bundle: TrainedBundle) -> ServedView | None:
+    """Load the feature view that a version carries; None where it takes requests as they come.
+
+    Raises:
+        NotFound, Broken: As ``load_model``.
+    """
+    if bundle.lineage.feature_view is None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="mldl-view-") as name:
+        folder = Path(name) / "artifact"
+        fetch_artifact(blobs, bundle.validation_hash, folder)
+        return ServedView.read(folder)
+
+
+def stable_of(
+    journal: Journal,
+    blobs: Blobs,
+    model_key: str,
+    *,
+    besides: str | None = None,
+    feature_view: str | None = None,
+) -> Stable | None:
     """Load the version that an endpoint serves; None where nothing is stable yet, or just the version ``besides``.
+
+    None, too, where it learned by another feature view: the rows at hand are made by ``feature_view``, and columns of
+    one name may mean something else to it.
 
     Raises:
         NotFound, Broken, Incompatible: As ``load_model``.
     """
     version = stable_version(journal, model_key, besides=besides)
-    return None if version is None else Stable(version, load_model(blobs, Catalog(journal).bundle(model_key, version)))
+    if version is None:
+        return None
+    bundle = Catalog(journal).bundle(model_key, version)
+    return Stable(version, load_model(blobs, bundle)) if bundle.lineage.feature_view == feature_view else None
 
 
 def stable_version(journal: Journal, model_key: str, *, besides: str | None = None) -> str | None:

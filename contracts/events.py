@@ -42,6 +42,7 @@ EventType = Literal[
     "MLDL_MODEL_RETIRED",
     "MLDL_MODEL_DELETED",
     "MLDL_FILES_COLLECTED",
+    "MLDL_FEATURE_VIEW_REGISTERED",
 ]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 

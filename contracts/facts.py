@@ -193,6 +193,16 @@ class PolicyViolation(Words):
     findings: tuple[PolicyFinding, ...]
 
 
+class FeatureViewRegistered(Words):
+    """A feature view, or a new version of one. Subject: its name."""
+
+    name: str
+    version: str
+    dataset_id: str
+    inputs: int = Field(description="Columns that callers send.")
+    outputs: int = Field(description="Columns that a model learns from.")
+
+
 class DatasetRegistered(Words):
     """Rows were kept. Subject: the dataset."""
 
@@ -273,6 +283,7 @@ DATA: dict[EventType, tuple[type[Words], ...]] = {
     "ROLLBACK_REQUESTED": (RolloutRollback, SnapshotRollback),
     "MLDL_TRAINING_ENDED": (TrainingEnded,),
     "MLDL_DATASET_REGISTERED": (DatasetRegistered,),
+    "MLDL_FEATURE_VIEW_REGISTERED": (FeatureViewRegistered,),
     "MLDL_APPROVAL_REQUESTED": (ApprovalRequested,),
     "MLDL_APPROVAL_DECIDED": (Approval,),
     "MLDL_DEPLOYMENT_STEPPED": (DeploymentStepped,),

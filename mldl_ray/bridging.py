@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from contracts.advice import FamilyAdvice
 from contracts.bridges import BridgeView
+from contracts.features import (
+    FeatureView,
+    FeatureViewLineage,
+    FeatureViewRequest,
+    FeatureViewSpec,
+    TransformAnswer,
+    TransformRequest,
+)
 from contracts.kpis import Kpi, KpiGroup
 from contracts.specs import Json, Task
-from mldl_ray.wire import Caller, in_path, version_path
+from mldl_ray.wire import Caller, in_path, parsed, read, version_path
 
 
 class Bridging(Caller):
@@ -35,6 +46,28 @@ class Bridging(Caller):
         """Show which family the specialists would train on a dataset, and why."""
         path = f"/datasets/{in_path(dataset_id)}/recommendation"
         return self._get(FamilyAdvice, path, version=version, task=task, latency_ms=latency_ms)
+
+    def register_view(self, view: FeatureViewSpec | Mapping[str, Any], *, reason: str) -> FeatureView:
+        """Register a feature view; the same view again is the same version."""
+        return self._post(FeatureView, "/feature-views", read(FeatureViewRequest, {"view": view, "reason": reason}))
+
+    def feature_views(self) -> list[FeatureView]:
+        """List every version of every feature view."""
+        return self._get(list[FeatureView], "/feature-views")
+
+    def feature_view(self, name: str, version: str | None = None) -> FeatureView:
+        """Show a feature view."""
+        return self._get(FeatureView, f"/feature-views/{in_path(name)}", version=version)
+
+    def view_lineage(self, name: str, version: str | None = None) -> FeatureViewLineage:
+        """Show what a feature view comes from, and what came of it."""
+        return self._get(FeatureViewLineage, f"/feature-views/{in_path(name)}/lineage", version=version)
+
+    def transform(self, name: str, inputs: Sequence[Any], version: str | None = None) -> list[Json]:
+        """Make features of rows as a prediction would."""
+        path, query = f"/feature-views/{in_path(name)}/transform", {"version": version} if version else {}
+        body = read(TransformRequest, {"inputs": tuple(inputs)})
+        return list(parsed(TransformAnswer, self._transport.call("POST", path, body=body, query=query)).features)
 
     def quality(self, dataset_id: str, version: str | None = None) -> Json:
         """Show what is wrong with a dataset's rows: ``status``, ``findings``."""

@@ -23,6 +23,7 @@ from mldl_ray.terminal import (
     snapshots,
     system,
     training,
+    views,
     watching,
 )
 from mldl_ray.terminal.verb import group
@@ -45,6 +46,7 @@ for chapter in (
     events,
     audit,
     bridges,
+    views,
 ):
     chapter.add(app)
 

@@ -111,6 +111,11 @@ class TrainingJobRunner:
             if X is not None:
                 raise Incompatible("an environment teaches a policy, and no rows; leave X and y out", {"field": "X"})
             return PolicyPlan.of(named_family(job), self.settings.mldl), Source()
+        if job.spec.feature_view is not None:
+            raise Incompatible(
+                "a feature view lives in a running system's journal; hand the job in by POST /train",
+                {"field": "feature_view"},
+            )
         data = self._data(job, X, y)
         alone = EmbeddedIntelligence(MemoryJournal(clock := SystemClock()), clock)  # no system's experience is at hand
         job, advice = chosen(job, data.rows, alone)

@@ -52,6 +52,7 @@ MEANINGS: dict[EventType, str] = {
     "MLDL_MODEL_RETIRED": "Somebody retired a version, or took that back",
     "MLDL_MODEL_DELETED": "Somebody deleted a version",
     "MLDL_FILES_COLLECTED": "Stored files that nothing needed were freed",
+    "MLDL_FEATURE_VIEW_REGISTERED": "A feature view, or a new version of one, registered",
 }
 
 

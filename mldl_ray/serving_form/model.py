@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from contracts.records import ServingForm
 from mldl_ray.adapters import load_adapter
 from mldl_ray.adapters.encoder import Matrix
 from mldl_ray.adapters.links import probabilities
+from mldl_ray.adapters.schema import InputSchema
 from mldl_ray.serving_form.form import GRAPH, Form
 from mldl_ray.serving_form.pace import Pace, measure_pace
 from mldl_ray.serving_form.record import RecordEncoder, Row
@@ -44,6 +45,20 @@ class Answer:
         return Answer(self.predictions[start:end], proba, self.scores[start:end], self.rows[start:end])
 
 
+class InputView(Protocol):
+    """What makes the model's columns of those that callers send; see ``mldl_ray.features.serving``."""
+
+    schema: InputSchema
+
+    def rows(self, inputs: Any) -> list[Row]:
+        """Check inputs and bring them into column order."""
+        ...
+
+    def features(self, rows: Sequence[Row], columns: Sequence[str]) -> list[Row]:
+        """Make the model's columns of checked rows."""
+        ...
+
+
 class Encoded(NamedTuple):
     """Inputs that were read and checked: rows in column order, and the model's matrix of them."""
 
@@ -57,12 +72,12 @@ class ServingModel:
     ``pace`` is None until ``warm_up`` measured it.
     """
 
-    def __init__(self, form: Form, raw: Raw) -> None:
-        self._form, self._raw = form, raw
+    def __init__(self, form: Form, raw: Raw, view: InputView | None = None) -> None:
+        self._form, self._raw, self._view = form, raw, view
         self._records = RecordEncoder(form.encoder)
-        self.columns: tuple[str, ...] = form.encoder.schema.names
+        self.schema = form.encoder.schema if view is None else view.schema
+        self.columns: tuple[str, ...] = self.schema.names
         self.model_key, self.task, self.classes = form.model_key, form.task, form.classes
-        self.schema = form.encoder.schema
         self.pace: Pace | None = None
 
     @property
@@ -79,13 +94,14 @@ class ServingModel:
         """
         folder = Path(folder)
         form = Form.read(folder)
+        view = _view_of(folder)
         if form.serving.kind == "native":
-            return cls(form, load_adapter(folder).raw_matrix)
+            return cls(form, load_adapter(folder).raw_matrix, view)
         try:
             data = (folder / GRAPH).read_bytes()
         except OSError as error:
             raise Broken(f"{folder / GRAPH} cannot be read: {error.strerror}") from error
-        return cls(form, graph_runner(data, form.encoder.width))
+        return cls(form, graph_runner(data, form.encoder.width), view)
 
     def predict(self, inputs: Any) -> Answer:
         """Answer a list of records ``{column: value}`` or of rows in column order.
@@ -101,8 +117,11 @@ class ServingModel:
         Raises:
             Incompatible: See ``predict``.
         """
-        rows = self._records.rows(inputs)
-        return Encoded(rows, self._records.matrix(rows))
+        if self._view is None:
+            rows = self._records.rows(inputs)
+            return Encoded(rows, self._records.matrix(rows))
+        rows = self._view.rows(inputs)
+        return Encoded(rows, self._records.matrix(self._view.features(rows, self._records.names)))
 
     def answer(self, encoded: Encoded) -> Answer:
         """Answer what was read.
@@ -158,6 +177,13 @@ class ServingModel:
             return Answer(raw.tolist(), None, raw[:, 0].tolist(), rows)
         chosen = [self.classes[i] for i in raw.argmax(axis=1).tolist()]
         return Answer(chosen, None, raw.max(axis=1).tolist(), rows)
+
+
+def _view_of(folder: Path) -> InputView | None:
+    """Read the version's feature view; None where it has none."""
+    from mldl_ray.features.serving import ServedView  # noqa: PLC0415  # it reads records as this package does
+
+    return ServedView.read(folder)
 
 
 def graph_runner(data: bytes, width: int) -> Raw:

@@ -25,6 +25,7 @@ from mldl_ray.adapters.base import BaseModelAdapter
 from mldl_ray.blobs.artifact import store_artifact
 from mldl_ray.blobs.tables import parquet_bytes
 from mldl_ray.evaluation import Stable, card_html
+from mldl_ray.features.serving import ServedView
 from mldl_ray.serving_form import ServingModel, compile_form
 from mldl_ray.training.budget import Caps, Spent, finish_s, shortfall
 from mldl_ray.training.judge import About
@@ -118,17 +119,23 @@ def finish(
             folder = Path(name)
             made = maker.fit(problem, problem.winner(trial.config))
             model, judged = made.model, maker.judge(made, about)
-            rows = maker.rows(model)
+            rows, view = maker.rows(model), served_view(maker)
+            asked = rows if maker.asked is None else maker.asked.inputs
             model.save(folder)
             form = compile_form(model, folder, rows.slice(0, SAMPLE_ROWS)) if answers(model) else None
-            if limit is not None and form is not None and (slow := too_slow(latency_ms(folder, rows), limit)):
+            if view is not None:
+                view.write(folder)  # after the proof, which is of the model alone
+            if limit is not None and form is not None and (slow := too_slow(latency_ms(folder, asked), limit)):
                 pass_over(trial, slow)
                 continue
             cpu = outcome.cpu_seconds + time.perf_counter() - began
             cost = cost_of(cpu, outcome, problem.caps)
             bundle = _bundle(maker, model, judged, form, source, job_id)
+            if view is not None:
+                bundle = bundle.model_copy(update={"input_schema": view.schema.to_json()})
             bundle = bundle.model_copy(update={"cost": cost, "cv_score": trial.score})
-            return Finished(_store(model, rows, bundle, judged, folder, blobs), judged, tuple(passed))
+            held_out = reference(model, rows, asked) if answers(model) else None
+            return Finished(_store(model, held_out, bundle, judged, folder, blobs), judged, tuple(passed))
     raise Incompatible(
         f"none of the best {len(passed)} configurations keeps the constraints: the best one {passed[0].passed_over}; "
         "choose a lighter family or higher limits",
@@ -201,8 +208,16 @@ def libraries() -> dict[str, str]:
     return found
 
 
-def reference(model: BaseModelAdapter, rows: pa.Table) -> pa.Table:
-    """Give held-out rows in the telemetry's columns, with the model's scores: what live traffic is compared with."""
+def served_view(maker: Maker) -> ServedView | None:
+    """Give the feature view that requests will go through; none where they are taken as they come."""
+    return None if maker.asked is None else ServedView(maker.asked.view, maker.asked.schema)
+
+
+def reference(model: BaseModelAdapter, rows: pa.Table, asked: pa.Table | None = None) -> pa.Table:
+    """Give held-out rows in the telemetry's columns, with the model's scores: what live traffic is compared with.
+
+    Telemetry holds what callers send: ``asked``, where a feature view makes the model's rows of it.
+    """
     rows = rows.slice(0, REFERENCE_ROWS)
     if model.task == "classification":
         proba = model.predict_proba(rows)
@@ -210,7 +225,8 @@ def reference(model: BaseModelAdapter, rows: pa.Table) -> pa.Table:
     else:
         raw = model.raw_matrix(model.encoder.transform(rows))
         scores = raw.max(axis=1) if model.task in {"clustering", "reinforcement"} else raw[:, 0]
-    named = rows.rename_columns([FEATURE + name for name in rows.column_names])
+    sent = rows if asked is None else asked.slice(0, REFERENCE_ROWS)
+    named = sent.rename_columns([FEATURE + name for name in sent.column_names])
     return named.append_column("score", pa.array(scores, pa.float64()))
 
 
@@ -275,10 +291,15 @@ def _bundle(
 
 
 def _store(
-    model: BaseModelAdapter, rows: pa.Table, bundle: TrainedBundle, judged: Evaluation, folder: Path, blobs: Blobs
+    model: BaseModelAdapter,
+    held_out: pa.Table | None,
+    bundle: TrainedBundle,
+    judged: Evaluation,
+    folder: Path,
+    blobs: Blobs,
 ) -> TrainedBundle:
-    if answers(model):
-        (folder / "reference.parquet").write_bytes(parquet_bytes(reference(model, rows)))
+    if held_out is not None:
+        (folder / "reference.parquet").write_bytes(parquet_bytes(held_out))
     (folder / "evaluation.json").write_text(judged.model_dump_json(indent=1), encoding="utf-8")
     (folder / "card.html").write_text(card_html(bundle, judged), encoding="utf-8")
     facts: Json = {

@@ -26,6 +26,7 @@ from mldl_ray.evaluation.conformal import prediction_interval
 from mldl_ray.training.fold import fit, fold_answers
 from mldl_ray.training.judge import About, judge
 from mldl_ray.training.problem import Problem, part
+from mldl_ray.training.rows import Asked
 
 if TYPE_CHECKING:
     from mldl_ray.training.plan import Plan
@@ -58,6 +59,11 @@ class Maker(Protocol):
         """Give input rows that the model has not learned from: for proofs, timings and as the monitor's reference."""
         ...
 
+    @property
+    def asked(self) -> Asked | None:
+        """What callers would have sent for those rows, where a feature view makes the columns; else none."""
+        ...
+
 
 class TableMaker:
     """Makes versions that learned from rows."""
@@ -88,6 +94,11 @@ class TableMaker:
     def rows(self, model: BaseModelAdapter) -> pa.Table:
         """Give the held-out rows."""
         return self._plan.held_out.features.select(list(model.schema.names))
+
+    @property
+    def asked(self) -> Asked | None:
+        """What callers would have sent for the held-out rows."""
+        return self._plan.held_out.asked
 
     def _interval(self, problem: Problem, settings: Json) -> PredictionInterval | None:
         truth, said, weights = self._held_out_answers(problem, settings)

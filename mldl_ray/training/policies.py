@@ -130,6 +130,11 @@ class PolicyMaker:
         picture = picture_of_answers(made.model, self.rows(made.model), about.seed).picture
         return judged.model_copy(update={"picture": picture})
 
+    @property
+    def asked(self) -> None:
+        """Observations come as they are."""
+        return
+
     def rows(self, model: BaseModelAdapter) -> pa.Table:
         """Give observations that the policy meets when it plays."""
         assert isinstance(model, PolicyAdapter)  # as above

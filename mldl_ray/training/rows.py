@@ -6,8 +6,8 @@ Not here: how rows are split (``splits``), and how features become numbers (``ad
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,20 @@ from mldl_ray.adapters.schema import InputSchema
 from mldl_ray.adapters.table import to_table
 from mldl_ray.adapters.target import same_length, to_classes, to_values, to_vector, to_weights
 
+if TYPE_CHECKING:
+    from mldl_ray.features.view import Transformer
+
 Vector = npt.NDArray[Any]
 NO_GROUP = "missing"
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What callers send, row by row, where a feature view makes the features of it."""
+
+    inputs: pa.Table
+    view: Transformer
+    schema: InputSchema  # of all rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +43,8 @@ class TrainingRows:
 
     ``y`` holds what the model answers: labels, or values as doubles. ``positions`` are the labels' places among
     ``classes`` (None for regression). ``times`` are comparable, one per row. Unsupervised tasks have no target: ``y``
-    holds labels that only judge when the data names a target (``labelled``), else zeros.
+    holds labels that only judge when the data names a target (``labelled``), else zeros. ``asked`` is there where a
+    feature view made the features.
     """
 
     features: pa.Table
@@ -44,6 +57,7 @@ class TrainingRows:
     groups: Vector | None = None
     times: Vector | None = None
     labelled: bool = True
+    asked: Asked | None = None
 
     @classmethod
     def of(cls, table: pa.Table, ref: DataRef, task: Task, *, default_sensitive: Sequence[str] = ()) -> Self:
@@ -139,6 +153,7 @@ class TrainingRows:
             groups=_at(self.groups, rows),
             times=_at(self.times, rows),
             labelled=self.labelled,
+            asked=self.asked and replace(self.asked, inputs=self.asked.inputs.take(pa.array(rows))),
         )
 
 
