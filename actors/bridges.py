@@ -17,6 +17,7 @@ from contracts.bridges import BridgeName, BridgeView
 from contracts.errors import Incompatible, MldlError
 from contracts.features import FeatureView, FeatureViewLineage, FeatureViewSpec, TransformAnswer
 from contracts.ports import Blobs, Clock, Journal, Once
+from contracts.quality import QualityReport, QualityRules, QualityRulesVersion
 from contracts.records import Dataset
 from contracts.specs import Constraints, DataRef, Json, Task
 from mldl_ray.adapters.schema import InputSchema
@@ -31,6 +32,7 @@ from mldl_ray.bridges.intelligence import EmbeddedIntelligence
 from mldl_ray.bridges.kernels import BRIDGES, Kernels, prometheus
 from mldl_ray.bridges.memory import EmbeddedMemory, likely_task
 from mldl_ray.bridges.mesh import Mesh
+from mldl_ray.bridges.quality import EmbeddedQuality
 from mldl_ray.bridges.views import KIND as VIEW
 from mldl_ray.bridges.views import EmbeddedViews, take_view
 from mldl_ray.features.serving import ServedView
@@ -60,6 +62,7 @@ class Bridges:
         self._journal, self._clock = journal, clock
         self._memory = EmbeddedMemory(journal, blobs, clock)
         self._views = EmbeddedViews(journal, blobs, clock)
+        self._quality = EmbeddedQuality(journal, blobs, clock)
         self._governance = EmbeddedGovernance(journal, clock)
         self._intelligence = EmbeddedIntelligence(journal, clock, fairness_delta_max=settings.mldl.fairness.delta_max)
         self.kernels = Kernels(settings.mldl.bridges)
@@ -135,6 +138,46 @@ class Bridges:
             "reference": before.version if before else None,
         }
         return self.kernels.asked("ingress", "inspect", question, lambda: self._inspected(dataset, before)) | facts
+
+    def quality_rules(self, dataset_id: str) -> QualityRulesVersion:
+        """Give the rules that a dataset's rows are held to."""
+        return self.kernels.here("ingress", lambda: self._quality.rules(dataset_id))
+
+    def quality_rules_history(self, dataset_id: str, limit: int = 100) -> list[QualityRulesVersion]:
+        """List the rules that were set, newest first."""
+        return self.kernels.here("ingress", lambda: self._quality.history(dataset_id, limit))
+
+    def inferred_quality_rules(self, dataset_id: str, version: str | None = None) -> QualityRules:
+        """Read rules off a dataset; nothing is kept."""
+        return self.kernels.here("ingress", lambda: self._quality.inferred(dataset_id, version))
+
+    def set_quality_rules(
+        self,
+        dataset_id: str,
+        rules: QualityRules,
+        *,
+        expected_number: int | None = None,
+        by: str,
+        reason: str,
+        once: Once | None = None,
+    ) -> QualityRulesVersion:
+        """Put rules in force."""
+        return self.kernels.here(
+            "ingress",
+            lambda: self._quality.set(
+                dataset_id, rules, expected_number=expected_number, by=by, reason=reason, once=once
+            ),
+        )
+
+    def remove_quality_rules(
+        self, dataset_id: str, *, by: str, reason: str, once: Once | None = None
+    ) -> QualityRulesVersion:
+        """Take rules out of force."""
+        return self.kernels.here("ingress", lambda: self._quality.remove(dataset_id, by=by, reason=reason, once=once))
+
+    def check_quality(self, dataset_id: str, version: str | None = None) -> QualityReport:
+        """Hold a dataset against its rules."""
+        return self.kernels.here("ingress", lambda: self._quality.report(dataset_id, version))
 
     def recommend(self, model_key: str, version: str) -> Json:
         """Ask the specialists whether to deploy a version: ``verdict``, ``confidence``, ``why``, ``votes``."""

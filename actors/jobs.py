@@ -80,6 +80,7 @@ class Jobs:
             created_at_s=self._clock.now_s(),
             requested_by=by,
             advice=fixed.advice,
+            quality=fixed.quality,
         )
         why = reason or f"train {spec.spec.model_key}"
         receipt = self._journal.append([write(KIND, job.job_id, 0, job)], actor=by, reason=why, once=once)

@@ -15,6 +15,7 @@ from contracts.evaluations import AgainstStable, Evaluation
 from contracts.events import Fact
 from contracts.http import ExplainAnswer, SampleAnswer
 from contracts.ports import Blobs, Clock, Journal, Once, Write
+from contracts.quality import QualityReport
 from contracts.records import Dataset, Job, TrainedBundle
 from contracts.specs import DataRef, JobSpec, Task
 from mldl_ray.adapters.base import BaseModelAdapter
@@ -23,7 +24,8 @@ from mldl_ray.blobs.tables import read_table
 from mldl_ray.bridges.choosing import chosen, named_family
 from mldl_ray.bridges.governance import COMPARISON, EmbeddedGovernance
 from mldl_ray.bridges.intelligence import EmbeddedIntelligence
-from mldl_ray.bridges.memory import EmbeddedMemory
+from mldl_ray.bridges.memory import EmbeddedMemory, name_of
+from mldl_ray.bridges.quality import EmbeddedQuality
 from mldl_ray.evaluation.generation import Generator
 from mldl_ray.features.rows import rows_of as made_rows
 from mldl_ray.features.view import Transformer
@@ -48,6 +50,7 @@ class Fixed(NamedTuple):
     job: JobSpec
     plan: Planned
     advice: FamilyAdvice | None = None
+    quality: QualityReport | None = None
 
 
 class Judge:
@@ -55,13 +58,14 @@ class Judge:
 
     def __init__(self, settings: Settings, journal: Journal, blobs: Blobs, clock: Clock) -> None:
         self._settings, self._journal, self._blobs, self._clock = settings, journal, blobs, clock
-        self._memory = EmbeddedMemory(journal, blobs, clock)
+        self._memory, self._quality = EmbeddedMemory(journal, blobs, clock), EmbeddedQuality(journal, blobs, clock)
         self._intelligence, self._governance = EmbeddedIntelligence(journal, clock), EmbeddedGovernance(journal, clock)
 
     def fixed(self, job: JobSpec, *, by: str) -> Fixed:
         """Check a job against its data, then register the data, so that the job reads these rows whenever it runs.
 
-        A family that is not named is chosen now. A policy has an environment and no data.
+        Its rows must keep the critical quality rules of their dataset. A family that is not named is chosen now. A
+        policy has an environment and no data.
 
         Raises:
             Refused: The job cannot run; nothing was written.
@@ -77,16 +81,16 @@ class Judge:
             job = job.model_copy(update={"spec": job.spec.model_copy(update={"feature_view": view.view.reference})})
         if given.uri is None:
             dataset = self._memory.dataset(str(given.dataset_id), given.version)
-            ref = self._merged(given, dataset)
-            job, advice, plan = self._decided(
-                job, ref, self._made(self._memory.table(dataset), ref, job.spec.task, view)
-            )
-            return Fixed(job.model_copy(update={"data": ref}), plan, advice)
-        rows = self._made(read_table(given.uri), given, job.spec.task, view)
-        job, advice, plan = self._decided(job, given, rows)
+            ref, table = self._merged(given, dataset), self._memory.table(dataset)
+            quality = self._quality.fit(dataset.dataset_id, table, dataset.version)
+            job, advice, plan = self._decided(job, ref, self._made(table, ref, job.spec.task, view))
+            return Fixed(job.model_copy(update={"data": ref}), plan, advice, quality)
+        table = read_table(given.uri)
+        quality = self._quality.fit(name_of(given.uri), table)
+        job, advice, plan = self._decided(job, given, self._made(table, given, job.spec.task, view))
         kept = given if view is None else given.model_copy(update={"features": None, "exclude": ()})  # of the view's
         dataset = self._memory.register(kept, task=job.spec.task, by=by, reason=f"to train {job.spec.model_key}")
-        return Fixed(job.model_copy(update={"data": self._merged(given, dataset)}), plan, advice)
+        return Fixed(job.model_copy(update={"data": self._merged(given, dataset)}), plan, advice, quality)
 
     def _decided(self, job: JobSpec, ref: DataRef, rows: TrainingRows) -> tuple[JobSpec, FamilyAdvice | None, Plan]:
         """Choose a family where none is named, and plan."""

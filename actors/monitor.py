@@ -21,6 +21,7 @@ from contracts.rollouts import Deployment, RolloutTelemetry
 from contracts.slos import AlertGroup, Silence, SilenceRequest, Slo, SloView
 from contracts.specs import Json
 from mldl_ray.blobs.tables import read_table
+from mldl_ray.bridges.quality_live import LiveQuality
 from mldl_ray.deployment.evidence import rate_bounds
 from mldl_ray.monitoring import exposition, live, slo
 from mldl_ray.monitoring.alerts import Alerts
@@ -63,7 +64,9 @@ class Monitor:
         self._began_s = clock.now_s()
         self._counts = Counts()
         self._blobs, self._bundle, self._recents = blobs, Catalog(journal).bundle, Recents()
-        self._versions = Versions(self._bundle, blobs, private=(*defaults.masked, *defaults.dropped))
+        private = (*defaults.masked, *defaults.dropped)
+        self._versions = Versions(self._bundle, blobs, private=private)
+        self._quality = LiveQuality(journal, self._bundle, clock, private=private)
         self._watch = DriftWatch(
             self._versions.reference,
             window_rows=defaults.window_rows,
@@ -335,6 +338,7 @@ class Monitor:
 
     def _follow_up(self, due: list[Due], missed: list[Want], now_s: float) -> None:
         drifts = [want for one in due if (want := self._watch.judge(one, now_s)) is not None]
+        drifts += [want for one in due if (want := self._quality.judge(one.stream, one.full.table)) is not None]
         burning = self._levels.look(now_s, self._calm)
         with self._lock:
             for want in [*missed, *drifts, *burning]:

@@ -43,6 +43,7 @@ EventType = Literal[
     "MLDL_MODEL_DELETED",
     "MLDL_FILES_COLLECTED",
     "MLDL_FEATURE_VIEW_REGISTERED",
+    "MLDL_QUALITY_RULES_CHANGED",
 ]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 

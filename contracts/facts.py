@@ -203,6 +203,13 @@ class FeatureViewRegistered(Words):
     outputs: int = Field(description="Columns that a model learns from.")
 
 
+class QualityRulesChanged(Words):
+    """The rules that a dataset's rows are held to. Subject: the dataset_id."""
+
+    change: Literal["set", "removed"]
+    rules: int
+
+
 class DatasetRegistered(Words):
     """Rows were kept. Subject: the dataset."""
 
@@ -284,6 +291,7 @@ DATA: dict[EventType, tuple[type[Words], ...]] = {
     "MLDL_TRAINING_ENDED": (TrainingEnded,),
     "MLDL_DATASET_REGISTERED": (DatasetRegistered,),
     "MLDL_FEATURE_VIEW_REGISTERED": (FeatureViewRegistered,),
+    "MLDL_QUALITY_RULES_CHANGED": (QualityRulesChanged,),
     "MLDL_APPROVAL_REQUESTED": (ApprovalRequested,),
     "MLDL_APPROVAL_DECIDED": (Approval,),
     "MLDL_DEPLOYMENT_STEPPED": (DeploymentStepped,),

@@ -11,6 +11,7 @@ from contracts.consequences import Affected, FeedbackLost, SchemaBreak, Trouble
 from contracts.evaluations import Calibration, Evaluation, Fairness, Interval, PredictionInterval, Robustness
 from contracts.policies import Compliance as Compliance  # noqa: PLC0414  # mypy's way to say: may be had from here
 from contracts.policies import Policy as Policy  # noqa: PLC0414  # the same
+from contracts.quality import QualityReport
 from contracts.specs import JobSpec, Json, ModelSpec, Words
 
 
@@ -142,6 +143,9 @@ class Job(Words):
         default=(), description="Configurations that experience put among the first; see hpo.warm_start."
     )
     advice: FamilyAdvice | None = Field(default=None, description="Why this family, where none was asked for.")
+    quality: QualityReport | None = Field(
+        default=None, description="Its rows held against the quality rules of their dataset; none where it has none."
+    )
 
 
 class Approval(Words):

@@ -16,6 +16,7 @@ from contracts.features import (
     TransformRequest,
 )
 from contracts.kpis import Kpi, KpiGroup
+from contracts.quality import QualityReport, QualityRules, QualityRulesRequest, QualityRulesVersion
 from contracts.specs import Json, Task
 from mldl_ray.wire import Caller, in_path, parsed, read, version_path
 
@@ -73,6 +74,42 @@ class Bridging(Caller):
         """Show what is wrong with a dataset's rows: ``status``, ``findings``."""
         return self._get(Json, f"/datasets/{in_path(dataset_id)}/quality", version=version)
 
+    def quality_rules(self, dataset_id: str) -> QualityRulesVersion:
+        """Show the rules that a dataset's rows are held to."""
+        return self._get(QualityRulesVersion, _rules(dataset_id))
+
+    def inferred_quality_rules(self, dataset_id: str, version: str | None = None) -> QualityRules:
+        """Read rules off a dataset, to be edited and set; nothing is kept."""
+        return self._get(QualityRules, f"{_rules(dataset_id)}/inferred", version=version)
+
+    def set_quality_rules(
+        self,
+        dataset_id: str,
+        rules: QualityRules | Mapping[str, Any],
+        *,
+        reason: str,
+        expected_number: int | None = None,
+    ) -> QualityRulesVersion:
+        """Put rules in force; with ``expected_number`` only where nobody else did meanwhile (0: there were none)."""
+        body = read(QualityRulesRequest, {"rules": rules, "reason": reason, "expected_number": expected_number})
+        return parsed(QualityRulesVersion, self._transport.call("PUT", _rules(dataset_id), body=body))
+
+    def remove_quality_rules(self, dataset_id: str, *, reason: str) -> QualityRulesVersion:
+        """Take rules out of force; their history stays."""
+        return parsed(QualityRulesVersion, self._transport.call("DELETE", _rules(dataset_id), query={"reason": reason}))
+
+    def quality_rules_history(self, dataset_id: str, limit: int = 100) -> list[QualityRulesVersion]:
+        """List the rules that were set, newest first."""
+        return self._get(list[QualityRulesVersion], f"{_rules(dataset_id)}/history", limit=limit)
+
+    def check_quality(self, dataset_id: str, version: str | None = None) -> QualityReport:
+        """Hold a dataset against its rules, as a job that trains on it would."""
+        return self._get(QualityReport, f"{_rules(dataset_id)}/report", version=version)
+
     def experience(self, *, model_key: str | None = None, limit: int = 100) -> list[Json]:
         """List what searches found, newest first."""
         return self._get(list[Json], "/experience", model_key=model_key, limit=limit)
+
+
+def _rules(dataset_id: str) -> str:
+    return f"/datasets/{in_path(dataset_id)}/quality-rules"

@@ -18,6 +18,7 @@ from mldl_ray.terminal import (
     keeping,
     lineage,
     naming,
+    quality,
     registry,
     served,
     snapshots,
@@ -47,6 +48,7 @@ for chapter in (
     audit,
     bridges,
     views,
+    quality,
 ):
     chapter.add(app)
 

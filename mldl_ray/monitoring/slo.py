@@ -22,7 +22,7 @@ class Want(NamedTuple):
     """An alert that should be open."""
 
     cause: str
-    kind: Literal["drift", "slo"]
+    kind: Literal["drift", "slo", "data_quality"]
     severity: Literal["info", "warning", "critical"]
     model_key: str
     version: str | None

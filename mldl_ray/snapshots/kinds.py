@@ -12,6 +12,7 @@ RESTORABLE = {
     "approval_request": "request to approve",
     "dataset": "dataset",
     "feature_view": "feature view",
+    "quality_rules": "data quality rules",
     "slo": "service level",
     "silence": "silence of alerts",
 }
