@@ -12,13 +12,14 @@ import logging
 import threading
 from collections import OrderedDict
 
+from actors.alerting import Alerting
 from actors.levels import ServiceLevels
 from contracts.errors import Broken, NotFound, Unavailable
-from contracts.ports import Blobs, Clock, Journal, Once
+from contracts.ports import Blobs, Clock, Journal
 from contracts.records import Alert
 from contracts.replays import RecentRows
 from contracts.rollouts import Deployment, RolloutTelemetry
-from contracts.slos import AlertGroup, Silence, SilenceRequest, Slo, SloView
+from contracts.slos import SloView
 from contracts.specs import Json
 from mldl_ray.blobs.tables import read_table
 from mldl_ray.bridges.quality_live import LiveQuality
@@ -45,7 +46,7 @@ QUIET_S = 30.0
 MOST_DIGESTS = 4096
 
 
-class Monitor:
+class Monitor(Alerting):
     """Take telemetry and labels, keep figures of the traffic, and alert. Safe to call from several threads.
 
     A plain class: tests build it directly, the roof wraps it as a detached actor.
@@ -231,90 +232,10 @@ class Monitor:
         """Do what is due though no telemetry comes: write history, follow the SLOs, end alerts that are over."""
         self._follow_up([], [], self._clock.now_s())
 
-    # SLOs and silences: see ``actors.levels``
-
     def slos(self, *, model_key: str | None = None) -> list[SloView]:
         """List the objectives and how they stand."""
         self.tick()
         return self._levels.slos(model_key)
-
-    def set_slo(self, slo: Slo, *, reason: str, by: str, once: Once | None = None) -> SloView:
-        """Put an objective in force."""
-        return self._levels.set(slo, reason=reason, by=by, once=once)
-
-    def remove_slo(self, name: str, *, reason: str, by: str, once: Once | None = None) -> Slo:
-        """Take an objective out of force."""
-        return self._levels.remove(name, reason=reason, by=by, once=once)
-
-    def silence(self, asked: SilenceRequest, *, by: str, once: Once | None = None) -> Silence:
-        """Tell nobody of matching alerts for a while."""
-        return self._levels.silence(asked, by=by, once=once)
-
-    def end_silence(self, silence_id: str, *, reason: str, by: str, once: Once | None = None) -> Silence:
-        """End a silence before its time."""
-        return self._levels.end_silence(silence_id, reason=reason, by=by, once=once)
-
-    def silences(self, *, active: bool | None = None) -> list[Silence]:
-        """List silences."""
-        return self._levels.silences(active=active)
-
-    def alert_groups(self) -> list[AlertGroup]:
-        """Put unresolved alerts together by version."""
-        return self._levels.groups()
-
-    # Alerts
-
-    def alerts(self, *, status: str | None = None, model_key: str | None = None, limit: int = 100) -> list[Alert]:
-        """List alerts, the newest first."""
-        return self._alerts.listed(status=status, model_key=model_key, limit=limit)
-
-    def alert(self, alert_id: str) -> Alert:
-        """Give an alert.
-
-        Raises:
-            NotFound: No such alert.
-        """
-        return self._alerts.alert(alert_id)
-
-    def raise_alert(
-        self,
-        *,
-        cause: str,
-        kind: str,
-        severity: str,
-        model_key: str,
-        version: str | None = None,
-        message: str,
-        evidence: Json | None = None,
-    ) -> Alert:
-        """Open an alert; the same cause gives the same alert until that is resolved."""
-        return self._alerts.raise_alert(
-            cause=cause,
-            kind=kind,
-            severity=severity,
-            model_key=model_key,
-            version=version,
-            message=message,
-            evidence=evidence or {},
-        )
-
-    def resolve(self, alert_id: str, *, reason: str, by: str, once: Once | None = None) -> Alert:
-        """Close an alert.
-
-        Raises:
-            NotFound: No such alert.
-            Conflict: It is resolved already.
-        """
-        return self._alerts.resolve(alert_id, reason=reason, by=by, once=once)
-
-    def acknowledge(self, alert_id: str, *, reason: str, by: str, once: Once | None = None) -> Alert:
-        """Note that someone knows of an alert.
-
-        Raises:
-            NotFound: No such alert.
-            Conflict: Someone did already, or it is resolved.
-        """
-        return self._alerts.acknowledge(alert_id, reason=reason, by=by, once=once)
 
     # Inside
 
