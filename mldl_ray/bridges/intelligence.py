@@ -20,7 +20,6 @@ from mldl_ray.bridges import mlt
 from mldl_ray.bridges._families import Question, advise, candidates
 from mldl_ray.bridges._specialists import SPECIALISTS, Case, Vote
 from mldl_ray.bridges.governance import EmbeddedGovernance
-from mldl_ray.bridges.mlt import distance
 from mldl_ray.journal.documents import scan_all
 from mldl_ray.registry.catalog import Catalog
 
@@ -67,14 +66,6 @@ class EmbeddedIntelligence:
             **found._asdict(),
             "votes": [vote.model_dump(mode="json") for vote in votes],
         }
-
-    def families(self, meta: Json, limit: int = 3) -> list[str]:
-        """Recommend families to train: those that won on the most similar data, nearest first, each once."""
-        bodies = [
-            d.body for d in scan_all(self._journal, "experience") if d.body and d.body["task"] == meta.get("task")
-        ]
-        nearest = sorted(bodies, key=lambda body: distance(meta, body["meta"]))
-        return list(dict.fromkeys(body["family"] for body in nearest))[:limit]
 
     def family(
         self,

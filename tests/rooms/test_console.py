@@ -131,7 +131,7 @@ def test_the_evidence_is_shown_with_its_figures_and_what_they_mean(world: World)
     )  # fmt: skip
     document = world.journal.read("deployment", asked)
     assert document is not None
-    looked = world.client().deployment(asked).model_dump(mode="json", exclude={"candidate", "traffic"})
+    looked = world.client().deployment(asked).model_dump(mode="json", exclude={"candidate", "traffic", "advice"})
     changed = write("deployment", asked, document.version, Endpoint(model_key=KEY, salt="s"))
     body = looked | {"decisions": [look.model_dump(mode="json") for look in looks]}
     world.journal.append([changed.model_copy(update={"body": body})], actor="t", reason="t")

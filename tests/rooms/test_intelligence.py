@@ -118,13 +118,6 @@ def test_specialists_without_figures_abstain_and_say_why(house: House) -> None:
     assert all(vote["reason"] for vote in said["votes"])
 
 
-def test_families_that_won_on_similar_data_are_recommended_first(house: House) -> None:
-    for job, family, rows in (("job-1", "xgb", 50_000), ("job-2", "lr", 300)):
-        meta = {"task": "classification", "rows": rows, "columns": 10}
-        house.put("experience", job, {"family": family, "task": "classification", "meta": meta})
-    assert house.intelligence.families({"task": "classification", "rows": 400, "columns": 10}) == ["lr", "xgb"]
-
-
 def test_an_unknown_version_is_not_found(house: House) -> None:
     with pytest.raises(NotFound):
         house.intelligence.recommend("income", "9.9.9")
