@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from bench.ingest import KEY
 from bench.peers import wrk
 from bench.peers.processes import free_port, running
 from bench.peers.replica_app import ROWS
@@ -49,9 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(workload: Workload, model: str, folder: Path, asked: argparse.Namespace) -> Json:
     """Serve one model both ways and compare."""
-    answer = _saved(workload, model, folder)
+    answer = saved(workload, *MODELS[model], folder)
     with ExitStack() as stack:
-        targets = [stack.enter_context(running(*_command(folder, mode, workload), folder=folder)) for mode in MODES]
+        targets = [stack.enter_context(running(*command(folder, mode, workload), folder=folder)) for mode in MODES]
         for connections in CONNECTIONS:
             rounds = [
                 {target.name: wrk.load(target, folder, asked.seconds, connections) for target in targets}
@@ -66,24 +67,25 @@ def measure(workload: Workload, model: str, folder: Path, asked: argparse.Namesp
     return answer
 
 
-def _command(folder: Path, mode: str, workload: Workload) -> tuple[list[str], Target]:
+def command(folder: Path, mode: str, workload: Workload) -> tuple[list[str], Target]:
+    """Say how a saved version is served in one of the modes, and where it is asked."""
     port = free_port()
-    command = [sys.executable, "-m", "bench.peers.replica_app", str(folder), str(port), mode]
-    return command, Target(mode, f"http://127.0.0.1:{port}/m", workload.bodies())
+    starts = [sys.executable, "-m", "bench.peers.replica_app", str(folder), str(port), mode]
+    return starts, Target(mode, f"http://127.0.0.1:{port}/{KEY}", workload.bodies())
 
 
-def _saved(workload: Workload, model: str, folder: Path) -> Json:
+def saved(workload: Workload, family: str, hyperparams: Json, folder: Path) -> Json:
     """Train and save a version; give the kind of its form, and whether batching pays."""
-    family, hyperparams = MODELS[model]
     table = pq.read_table(workload.file).slice(0, TRAINING_ROWS)
     features, target = table.drop_columns([workload.target]), table[workload.target].to_pylist()
     adapter = create_adapter(family, model_key="m", **hyperparams).fit(features, target)
     folder.mkdir(parents=True)
     adapter.save(folder)
-    (folder / ROWS).write_text(json.dumps(workload.rows[:8]), encoding="utf-8")
+    rows = [list(row.values()) if isinstance(row, dict) else row for row in workload.rows[:8]]
+    (folder / ROWS).write_text(json.dumps(rows), encoding="utf-8")
     form = compile_form(adapter, folder, features.slice(0, 200))
     loaded = ServingModel.load(folder)
-    loaded.warm_up([list(row.values()) for row in workload.rows[:8]])
+    loaded.warm_up(rows)
     pace = loaded.pace
     return {"form": form.kind, "pace": pace and pace._asdict(), "pays": pace is not None and pace.pays}
 

@@ -30,14 +30,20 @@ from mldl_ray.settings import load_settings
 KEY, VERSION, FEATURES, BATCH_ROWS = "bench", "1.0.0", 14, 5000
 
 
-def monitor(home: Path) -> Monitor:
-    """Make a monitor that knows one version with 5,000 reference rows and one SLO."""
-    clock, random = SystemClock(), np.random.default_rng(0)
+def reference() -> pa.Table:
+    """Draw 5,000 rows of 14 features."""
+    random = np.random.default_rng(0)
+    columns = {f"f.x{i}": random.normal(size=5000) for i in range(FEATURES)} | {"score": random.random(5000)}
+    return pa.table(columns)
+
+
+def monitor(home: Path, rows: pa.Table) -> Monitor:
+    """Make a monitor that knows one version with reference rows and one SLO."""
+    clock = SystemClock()
     journal, blobs, folder = MemoryJournal(clock), MemoryBlobs(), home / "artifact"
     folder.mkdir()
     (folder / "adapter.json").write_text(json.dumps({"task": "classification", "classes": [0, 1]}))
-    columns = {f"f.x{i}": random.normal(size=5000) for i in range(FEATURES)} | {"score": random.random(5000)}
-    pq.write_table(pa.table(columns), folder / "reference.parquet")
+    pq.write_table(rows, folder / "reference.parquet")
     digest = store_artifact(blobs, folder, {"family": "lr"})
     bundle = TrainedBundle(
         model_key=KEY,
@@ -83,7 +89,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=40)
     batches = parser.parse_args().batches
     with tempfile.TemporaryDirectory() as home:
-        taking, sent = monitor(Path(home)), [batch(number) for number in range(batches + 2)]
+        taking, sent = monitor(Path(home), reference()), [batch(number) for number in range(batches + 2)]
         for one in sent[:2]:
             taking.ingest(one)
         cpu_s, wall_s = time.process_time(), time.perf_counter()

@@ -28,7 +28,7 @@ from contracts.specs import Json
 ALPHA = 0.05
 OURS = ("mldl", "mldl_early")
 BASE_ERRORS = 0.005
-RUNS = {1: 50, 10: 24, 1000: 5}
+RUNS = {1: 40, 10: 16, 1000: 5}
 """Deployments of a scenario, by requests a second (a faster one costs more to simulate); thrice as many when equal."""
 AA_RUNS, AA_HORIZON_S = 160, 600.0
 """Of the run that looks at every request of an equal candidate: ten a second, 150 s a step, about 1,200 looks."""

@@ -35,8 +35,8 @@ OURS = "mldl"
 SYSTEMS = (OURS, *PEERS)
 ONLY_LR = {"ray_serve_default"}
 TARGETS = {
-    "lr": {"vs_uvicorn": 0.6, "vs_ray_serve_default": 8.0, "vs_mlflow": 1.8},
-    "adult": {"vs_uvicorn": 3.0, "vs_mlflow": 5.0},
+    "lr": {"vs_uvicorn": 0.9, "vs_ray_serve_default": 8.0, "vs_mlflow": 2.5},
+    "adult": {"vs_uvicorn": 8.0, "vs_mlflow": 12.0},
 }
 WARM_UP_S, SETTLE_S = 2, 2.0
 ROLLBACKS = 10
