@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from contracts.ports import Clock, Journal
-from contracts.records import Approval, TrainedBundle, VersionView
+from contracts.records import Approval, ModelView, TrainedBundle, VersionView
 from mldl_ray.bridges.governance import EmbeddedGovernance, missing_approvals, objections
 from mldl_ray.registry.catalog import Catalog
 from mldl_ray.registry.finder import Finder, Found
@@ -84,6 +84,35 @@ class Finding:
         )
         return wanted.views(found)
 
+    def models(
+        self, *, model_key: str | None = None, text: str | None = None, after: str = "", limit: int = 50
+    ) -> list[ModelView]:
+        """List models by key: the newest version, where the aliases lead, how many versions wait for a first word.
+
+        Args:
+            model_key: This one only.
+            text: What their keys hold, whatever its case.
+            after: The last key seen; the page after it is given.
+            limit: Most, 1 to 500.
+
+        Raises:
+            Incompatible: A limit out of range.
+        """
+        found = self._finder.models(model_key=model_key, text=text, after=after, limit=check_limit(limit))
+        wanted = _Wanted(self._journal, self._governance, self._standing, None, None, None)
+        views = {view.bundle.model_key: view for view in wanted.views([one.newest for one in found])}
+        return [
+            ModelView(
+                model_key=key,
+                versions=one.versions,
+                newest=views[key],
+                aliases=one.aliases,
+                waiting=0 if wanted.unspoken else one.silent,
+            )
+            for one in found
+            if (key := one.newest.key.partition("@")[0]) in views
+        ]
+
 
 class _Wanted:
     """The views of one search, and whether a version's approvals let it in."""
@@ -101,20 +130,20 @@ class _Wanted:
         self._standing = standing
         self._as_of, self._as_of_s = as_of, as_of_s
         self._policy = governance.policy(as_of_s=as_of_s)
-        self._unspoken = not any(objections((), self._policy))
+        self.unspoken = not any(objections((), self._policy))
         self._aliases = cache(Catalog(journal, as_of=as_of).aliases)
 
     @property
     def spoken_of(self) -> bool | None:
         """Say whether only versions with words on them can be wanted: without any, all are alike."""
-        return True if self._approved is not None and self._approved != self._unspoken else None
+        return True if self._approved is not None and self._approved != self.unspoken else None
 
     def keeps(self, found: Found) -> bool:
         """Say whether a version is as approved as is wanted."""
         if self._approved is None:
             return True
         if not found.spoken_of:
-            return self._unspoken == self._approved
+            return self.unspoken == self._approved
         words = None if self._as_of is not None else self._standing.remembered(found.key, found.moment)
         if words is None:
             bundle = self._bundles([found]).get(found.key)

@@ -105,7 +105,8 @@ class Registry(Finding, Governing, Keeping, Naming, Tracing, Witnessing):
             NotFound: No such model or version; the message names those that there are.
         """
         catalog = self._catalog(as_of_s)
-        return self._view(catalog.bundle(model_key, version), catalog.aliases, as_of_s)
+        aliases = self._finder.aliases if as_of_s is None else catalog.aliases
+        return self._view(catalog.bundle(model_key, version), aliases, as_of_s)
 
     def approve(
         self,

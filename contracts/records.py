@@ -175,6 +175,16 @@ class VersionView(Words):
     registered_by: str | None = None
 
 
+class ModelView(Words):
+    """A model as readers see it: its versions together."""
+
+    model_key: str
+    versions: int
+    newest: VersionView = Field(description="The version with the highest number.")
+    aliases: dict[str, str | None] = Field(description="Alias → the version it leads to; none where it leads nowhere.")
+    waiting: int = Field(description="Versions that need approval and on which nobody has said a word yet.")
+
+
 class Alert(Words):
     """Something a person should know, sent once per cause."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from contracts.aliases import AliasRequest, AliasView
 from contracts.http import ApproveRequest, RegisterRequest
-from contracts.records import Approval, TrainedBundle, VersionView
+from contracts.records import Approval, ModelView, TrainedBundle, VersionView
 from contracts.served import Served
 from contracts.specs import Json, NumberWanted
 from mldl_ray.wire import Caller, in_path, parsed, read, version_path
@@ -35,6 +35,12 @@ class Registering(Caller):
     def versions(self, model_key: str, *, after: str = "", limit: int = 50) -> list[VersionView]:
         """List the versions of one model."""
         return self._get(list[VersionView], f"/registry/{in_path(model_key)}", after=after, limit=limit)
+
+    def models(
+        self, *, model_key: str | None = None, text: str | None = None, after: str = "", limit: int = 50
+    ) -> list[ModelView]:
+        """List models by key, those whose keys hold ``text``; go on after the last with ``after``."""
+        return self._get(list[ModelView], "/models", model_key=model_key, text=text, after=after, limit=limit)
 
     def search(
         self,

@@ -19,7 +19,7 @@ from contracts.ports import Journal
 from mldl_ray.registry.columns import Column, Names, Postings
 from mldl_ray.registry.index import KINDS, Index
 
-FORM = 2
+FORM = 3
 FILE = "versions.npz"
 
 

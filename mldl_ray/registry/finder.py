@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from heapq import nsmallest
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from contracts.errors import Broken
 from contracts.ports import Journal
 from mldl_ray.registry import checkpoint
 from mldl_ray.registry.index import Index, Moment
@@ -28,6 +30,15 @@ class Found(NamedTuple):
     spoken_of: bool
     aliases: tuple[str, ...] = ()
     moment: Moment = (0, 0, 0)
+
+
+class Model(NamedTuple):
+    """A model that was found: its highest number, how many versions it has, on how many nobody said a word."""
+
+    newest: Found
+    versions: int
+    silent: int
+    aliases: dict[str, str | None]
 
 
 class Finder:
@@ -78,6 +89,36 @@ class Finder:
         with self.current() as index:
             return index.latest(model_key), index.taken(model_key)
 
+    def aliases(self, model_key: str) -> dict[str, str | None]:
+        """Say where each alias of a model leads now; None where it leads nowhere."""
+        with self.current() as index:
+            return index.aliases(model_key)
+
+    def models(
+        self, *, model_key: str | None = None, text: str | None = None, after: str = "", limit: int = 50
+    ) -> list[Model]:
+        """List the models that have a version now, by key.
+
+        Args:
+            model_key: This one only.
+            text: What their keys hold, whatever its case.
+            after: The last key seen.
+            limit: Most.
+        """
+        with self.current() as index:
+            alive = index.alive(None)
+            codes, counts = np.unique(index.code("model")[alive], return_counts=True)
+            silent = np.bincount(
+                index.code("model")[alive & ~index.spoken_of(None)], minlength=len(index.names["model"].texts)
+            )
+            keys = {index.names["model"].texts[code]: place for place, code in enumerate(codes.tolist())}
+            wanted = (key for key in keys if key > after and model_key in {None, key})
+            meant = (key for key in wanted if text is None or text.casefold() in key.casefold())
+            return [
+                Model(_newest(index, key), int(counts[keys[key]]), int(silent[codes[keys[key]]]), index.aliases(key))
+                for key in nsmallest(limit, meant)
+            ]
+
     @contextmanager
     def current(self) -> Iterator[Index]:
         """Give the index as the journal is now; nobody else changes it meanwhile."""
@@ -92,6 +133,13 @@ class Finder:
         if self._folder is not None and self._unsaved > max(_LEAST_CHANGES, _SHARE_OF_ROWS * len(index)):
             checkpoint.save(index, self._folder)
             self._unsaved = 0
+
+
+def _newest(index: Index, model_key: str) -> Found:
+    row = index.newest(f"{model_key}@{index.latest(model_key)}")
+    if row is None:
+        raise Broken(f"the index of versions knows {model_key} and none of its versions; restart the registry")
+    return _found(index, row, bool(index.spoken_of(None)[row]))
 
 
 def _found(index: Index, row: int, spoken_of: bool) -> Found:

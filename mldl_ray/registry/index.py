@@ -28,10 +28,10 @@ KINDS = ("model_version", "endpoint", "deployment", "approval", ALIAS, *RULES)
 NEVER = np.iinfo(np.int64).max
 PAGE = 5000
 Mask = NDArray[np.bool_]
-NAMED = ("model", "task", "family", "dataset", "version", "calibration", "actor", "tag")
+NAMED = ("model", "task", "family", "dataset", "version", "parent", "calibration", "actor", "tag")
 """What is kept as codes of names."""
 NUMBER = ("major", "minor", "patch")
-SMALL = ("model", "task", "family", "dataset", "version", "calibration", "actor", *NUMBER)
+SMALL = ("model", "task", "family", "dataset", "version", "parent", "calibration", "actor", *NUMBER)
 PLACES_IN_TIME = {"begin": 0, "end": NEVER, "made": 0, "spoken": NEVER}
 """Positions at which a state began and ended, its version was registered, and somebody first said a word on it."""
 _UNKNOWN = -1
@@ -288,7 +288,8 @@ def _texts(body: Json, model_key: str, version: str, actor: str) -> Iterator[tup
     yield from (("model", model_key), ("version", version), ("actor", actor))
     yield "task", body.get("task") or ""
     yield "family", body.get("family") or ""
-    yield "dataset", (body.get("lineage") or {}).get("dataset_id") or ""
+    lineage = body.get("lineage") or {}
+    yield from (("dataset", lineage.get("dataset_id") or ""), ("parent", lineage.get("parent") or ""))
     yield "calibration", (body.get("calibration") or {}).get("method") or "none"
 
 

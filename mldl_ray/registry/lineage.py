@@ -20,6 +20,7 @@ from mldl_ray.journal.documents import scan_all
 from mldl_ray.registry.catalog import Catalog, version_key
 from mldl_ray.registry.finder import Finder
 from mldl_ray.registry.index import Index
+from mldl_ray.registry.semver import Number
 
 MOST = 200
 """Versions of a dataset in one graph, the newest ones."""
@@ -54,16 +55,17 @@ class Tracer:
         drawing = _Drawing(self._journal, as_of)
         root = drawing.version(bundle, serving=self._serving(model_key, str(bundle.version), as_of))
         drawing.origin(bundle, root)
-        for other in catalog.bundles(model_key):
+        others, left_out = self._beside(bundle, as_of)
+        for other in others:
             if other.version == bundle.lineage.parent:
                 drawing.edge(drawing.version(other), root, "followed_by")
-            elif other.lineage.parent == bundle.version:
+            else:
                 drawing.edge(root, drawing.version(other), "followed_by")
         if bundle.lineage.parent is not None:  # it may be gone
             drawing.edge(drawing.named("version", version_key(model_key, bundle.lineage.parent)), root, "followed_by")
         for name in self._deployments(version_key(model_key, str(bundle.version)), as_of):
             drawing.edge(root, drawing.deployment(name), "deployed_by")
-        return drawing.graph(root)
+        return drawing.graph(root, left_out=left_out)
 
     def of_dataset(
         self, dataset_id: str, version: str | None = None, *, as_of: int | None = None, limit: int = MOST
@@ -110,6 +112,19 @@ class Tracer:
             keys = [(index.key(row), bool(serving[row])) for row in rows]
         read = ((self._journal.read("model_version", key, as_of=as_of), serves) for key, serves in keys)
         return [(TrainedBundle.model_validate(one.body), serves) for one, serves in read if one is not None]
+
+    def _beside(self, bundle: TrainedBundle, as_of: int | None) -> tuple[list[TrainedBundle], int]:
+        """Give the parent of a version and the newest that follow it, by number, and how many are left out."""
+        with self._finder.current() as index:
+            model, own = index.names["model"].find(bundle.model_key), index.names["parent"].find(str(bundle.version))
+            after = index.code("parent") == (-1 if own is None else own)
+            marks = index.alive(as_of) & (index.code("model") == (-1 if model is None else model)) & after
+            numbers = sorted({index.version(row) for row in np.flatnonzero(marks).tolist()}, key=Number.of)
+        shown = {bundle.lineage.parent, *numbers[-MOST:]} - {None}
+        keys = [version_key(bundle.model_key, str(number)) for number in shown]
+        documents = self._journal.pick("model_version", keys, as_of=as_of)
+        found = [TrainedBundle.model_validate(document.body) for document in documents]
+        return sorted(found, key=lambda one: Number.of(str(one.version))), max(0, len(numbers) - MOST)
 
     def _serving(self, model_key: str, version: str, as_of: int | None) -> bool:
         with self._finder.current() as index:

@@ -23,6 +23,7 @@ def add(app: typer.Typer) -> None:
     remote(app, "register")(register)
     remote(app, "approve")(approve)
     registry = group("Registered versions.")
+    remote(registry, "models")(models)
     remote(registry, "search")(search)
     remote(registry, "show")(show)
     remote(registry, "card")(card)
@@ -64,6 +65,22 @@ def approve(
     decision = "rejected" if reject else "approved"
     found = terminal.client.approve(model_key, version, decision=decision, reason=reason)
     terminal.show(found, f"{found.model_key} {found.version} {found.decision} by {found.by}")
+
+
+def models(
+    terminal: Terminal,
+    text: Annotated[str | None, typer.Argument(help="What their keys hold.")] = None,
+    after: Annotated[str, typer.Option(help="Go on after this key.")] = "",
+    limit: int = 50,
+) -> None:
+    """List models: what is stable, what is on its way, the newest version, how many wait for approval."""
+    found = terminal.client.models(text=text, after=after, limit=limit)
+    rows = [
+        (one.model_key, str(one.versions), one.aliases.get("stable"), one.aliases.get("candidate"),
+         one.newest.bundle.version, str(one.waiting))
+        for one in found
+    ]  # fmt: skip
+    terminal.show(found, table("model versions stable candidate newest waiting", rows))
 
 
 def search(

@@ -17,7 +17,7 @@ from contracts.http import (
     SampleAnswer,
     SampleRequest,
 )
-from contracts.records import Approval, TrainedBundle, VersionView
+from contracts.records import Approval, ModelView, TrainedBundle, VersionView
 from contracts.specs import Json, Task
 from serve.access import Approver, Reader, Registrar
 from serve.calls import ActorsOf, OnceOf, StrictRoute
@@ -81,6 +81,19 @@ def search(
         after=after,
         limit=limit,
     )
+
+
+@router.get("/models", response_model=list[ModelView])
+def models(
+    actors: ActorsOf,
+    _: Reader,
+    model_key: KeyFilter = None,
+    text: Annotated[str | None, Query(max_length=128, description="What their keys hold.")] = None,
+    after: Annotated[str, Query(max_length=128, description="The last `model_key` seen.")] = "",
+    limit: Limit = 50,
+) -> Any:
+    """List models by key: the newest version of each, where its aliases lead, how many versions wait for approval."""
+    return actors.registry.models(model_key=model_key, text=text, after=after, limit=limit)
 
 
 @router.get("/registry/{model_key}", response_model=list[VersionView])
