@@ -35,9 +35,9 @@ class Tracing:
         """Tell a graph as OpenLineage run events."""
         return run_events(self._journal, graph)
 
-    def lineage_picture(self, graph: LineageGraph) -> str:
-        """Draw a graph as SVG."""
-        return lineage_svg(graph)
+    def lineage_picture(self, graph: LineageGraph, *, styled: bool = True) -> str:
+        """Draw a graph as SVG; without its style for a page that has one."""
+        return lineage_svg(graph, styled=styled)
 
     def _then(self, as_of_s: float | None) -> int | None:
         return None if as_of_s is None else self._journal.position(at_s=as_of_s)

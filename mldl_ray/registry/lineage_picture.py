@@ -52,8 +52,13 @@ class _Place(NamedTuple):
     y: int
 
 
-def lineage_svg(graph: LineageGraph) -> str:
-    """Draw a lineage from what came first, on the left, to what came of it, on the right."""
+def lineage_svg(graph: LineageGraph, *, styled: bool = True) -> str:
+    """Draw a lineage from what came first, on the left, to what came of it, on the right.
+
+    Args:
+        graph: What is drawn.
+        styled: Carry the style; without it, the page that the drawing becomes a part of has it.
+    """
     columns = _columns(graph)
     places = _places(columns)
     width = 2 * _EDGE + len(columns) * _WIDE + (len(columns) - 1) * _BETWEEN
@@ -61,10 +66,11 @@ def lineage_svg(graph: LineageGraph) -> str:
     height = _HEAD + _EDGE + tallest * (_HIGH + _GAP)
     lines = "".join(_line(edge, places) for edge in graph.edges)
     boxes = "".join(_box(node, places[node.node_id], node.node_id == graph.root) for node in graph.nodes)
+    style = f"<style>{_STYLE}</style>" if styled else ""
     said = f'<title id="t">Lineage of {text(_root(graph).name)}</title><desc id="d">{text(told(graph))}</desc>'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'role="img" aria-labelledby="t d">{said}<style>{_STYLE}</style>{_TIP}'
+        f'role="img" aria-labelledby="t d">{said}{style}{_TIP}'
         f'<rect class="paper" width="{width}" height="{height}"/>'
         f'<text class="soft" x="{_EDGE}" y="20">{text(_lead(graph))}</text>{lines}{boxes}</svg>'
     )

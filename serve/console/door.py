@@ -31,6 +31,11 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+CARD_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'none'"
+)
+
 
 @dataclass(frozen=True)
 class Page:
@@ -89,6 +94,11 @@ def is_page(path: str) -> bool:
     return path == "/" or path.startswith("/console")
 
 
+def page_of_its_own(html: str) -> Response:
+    """Answer with a whole page that carries its style, loads nothing and runs nothing, such as a model card."""
+    return HTMLResponse(html, headers={"Content-Security-Policy": CARD_POLICY})
+
+
 def shown(path: str, handler: Handler) -> Route:
     """Make the route of a page, which every role may read."""
     return Route(path, _answering("read", handler), methods=["GET"])
@@ -100,8 +110,9 @@ def acted(path: str, act: Act, handler: Handler) -> Route:
 
 
 def safe(answer: Response) -> Response:
-    """Add the headers that every answer of the console carries."""
-    answer.headers.update(HEADERS)
+    """Add the headers that every answer of the console carries, but for those that it has stricter ones of."""
+    for name, value in HEADERS.items():
+        answer.headers.setdefault(name, value)
     return answer
 
 

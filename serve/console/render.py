@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 NAV = (
     ("/", "Overview"),
+    ("/console/models", "Models"),
     ("/console/deployments", "Deployments"),
 )
 

@@ -65,11 +65,28 @@ def test_a_person_signs_in_holds_a_rollout_and_sees_what_another_does(world: Wor
     assert [line for line in tab.told if "Content Security Policy" in line] == []
 
 
+def test_an_approver_types_a_reason_and_the_version_is_approved(world: World, tab: Tab) -> None:
+    ready(world)
+    tab.looks()
+    signed_in(world, tab, "approver")
+    world.client(key=secret(world, "admin")).set_policy({"approvals_required": 1}, reason="test")
+    tab.open(f"{world.settings.url}/console/models/{KEY}/latest")
+    tab.until("document.getElementById('standing').innerText.includes('lacks 1 approval')")
+    tab.js("document.querySelector('form[action$=approve] input[name=reason]').focus()")
+    tab.send("Input.insertText", text="read the card")
+    tab.js("document.querySelector('form[action$=approve] button').click()")
+    tab.until("document.getElementById('said').innerText === 'Approved.'")
+    assert "read the card" in tab.js("document.getElementById('words-live').innerText")
+    assert tab.js("getComputedStyle(document.querySelector('.lineage .box')).stroke") != "none"
+    assert [line for line in tab.told if "Content Security Policy" in line] == []
+
+
 def test_nothing_is_wider_than_a_phone_and_the_dark_is_dark(world: World, tab: Tab) -> None:
     ready(world)
     tab.looks(width=390, height=844, dark=True)
     asked = signed_in(world, tab, "deployer")
-    for path in ("/", "/console/deployments", f"/console/deployments/{asked}"):
+    models = ("/console/models", f"/console/models/{KEY}", f"/console/models/{KEY}/1.1.0")
+    for path in ("/", *models, "/console/deployments", f"/console/deployments/{asked}"):
         tab.open(world.settings.url + path)
         assert tab.js("document.documentElement.scrollWidth") <= 390
         assert tab.js("getComputedStyle(document.body).backgroundColor") == "rgb(13, 17, 23)"
