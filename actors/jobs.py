@@ -16,6 +16,7 @@ import ray
 from ray.exceptions import RayError
 
 from actors.directory import NAMESPACE
+from actors.job_list import JobList
 from actors.job_process import JobProcess, fail, scratch
 from actors.job_record import KIND, LIVE, JobRecord
 from actors.judging import Judge
@@ -27,7 +28,7 @@ from contracts.ports import Blobs, Clock, Journal, Once
 from contracts.records import Job, Progress
 from contracts.specs import DataRef, JobSpec
 from mldl_ray.ids import new_id
-from mldl_ray.journal.documents import first_answer, scan_all, write
+from mldl_ray.journal.documents import first_answer, write
 from mldl_ray.settings import Settings
 from mldl_ray.training.job import with_defaults
 from mldl_ray.training.queue import Queue, lacking
@@ -46,7 +47,7 @@ class Jobs:
     def __init__(self, settings: Settings, journal: Journal, blobs: Blobs, clock: Clock) -> None:
         self._settings, self._journal, self._blobs, self._clock = settings, journal, blobs, clock
         self._judge = Judge(settings, journal, blobs, clock)
-        self._lock = threading.RLock()
+        self._lock, self._list = threading.RLock(), JobList(journal)
         self._queue = self._remembered()
         self._running: dict[str, Any] = {}
         self._attempts: dict[str, int] = {}
@@ -99,11 +100,9 @@ class Jobs:
         """
         return self._record(job_id).read()
 
-    def jobs(self, *, model_key: str | None = None, limit: int = 50) -> list[Job]:
-        """List jobs, newest first."""
-        found = [Job.model_validate(document.body) for document in scan_all(self._journal, KIND)]
-        mine = [job for job in found if model_key in {None, job.job.spec.model_key}]
-        return sorted(mine, key=lambda job: (-job.created_at_s, job.job_id))[:limit]
+    def jobs(self, *, model_key: str | None = None, after: str = "", limit: int = 50) -> list[Job]:
+        """List jobs, newest first, those that follow ``after``; see ``JobList.page``."""
+        return self._list.page(model_key=model_key, after=after, limit=limit)
 
     def cancel(self, job_id: str, *, by: str, reason: str, once: Once | None = None) -> Job:
         """End a job now: its process and its trials are stopped. What it spent stays on record.
@@ -158,7 +157,7 @@ class Jobs:
     def _remembered(self) -> Queue:
         """Take up what the journal has: jobs that wait or had begun, and whose jobs began lately."""
         queue = Queue()
-        for job in self.jobs(limit=10**9):
+        for job in sorted(self._list.every(), key=lambda job: (-job.created_at_s, job.job_id)):
             if job.status in LIVE:
                 queue.add(job)
             else:

@@ -99,9 +99,9 @@ class MLDLClient(Registering, Tracing, Keeping, Governing, Operations):
         """Show a job."""
         return self._get(Job, f"/jobs/{in_path(job_id)}/status")
 
-    def jobs(self, *, model_key: str | None = None, limit: int = 50) -> list[Job]:
-        """List jobs, newest first."""
-        return self._get(list[Job], "/jobs", model_key=model_key, limit=limit)
+    def jobs(self, *, model_key: str | None = None, after: str = "", limit: int = 50) -> list[Job]:
+        """List jobs, newest first; go on after the last with ``after``."""
+        return self._get(list[Job], "/jobs", model_key=model_key, after=after, limit=limit)
 
     def wait_job(
         self, job_id: str, *, on_progress: Callable[[Job], object] | None = None, timeout_s: float = 3600

@@ -148,9 +148,14 @@ def list_families(terminal: Terminal) -> None:
     terminal.show(found, table("family tasks resource explains state", rows))
 
 
-def list_jobs(terminal: Terminal, model_key: ModelKey = None, limit: int = 50) -> None:
+def list_jobs(
+    terminal: Terminal,
+    model_key: ModelKey = None,
+    after: Annotated[str, typer.Option(help="Go on after this job.")] = "",
+    limit: int = 50,
+) -> None:
     """List jobs, newest first."""
-    found = terminal.client.jobs(model_key=model_key, limit=limit)
+    found = terminal.client.jobs(model_key=model_key, after=after, limit=limit)
     rows = [
         (
             j.job_id,

@@ -32,9 +32,15 @@ def train(body: JobSpec, actors: ActorsOf, caller: Trainer, once: OnceOf) -> Any
 
 
 @router.get("/jobs", response_model=list[Job])
-def jobs(actors: ActorsOf, _: Reader, model_key: KeyFilter = None, limit: Limit = 50) -> Any:
+def jobs(
+    actors: ActorsOf,
+    _: Reader,
+    model_key: KeyFilter = None,
+    after: Annotated[str, Query(max_length=300, description="`job_id` of the last one seen.")] = "",
+    limit: Limit = 50,
+) -> Any:
     """List jobs, newest first."""
-    return actors.jobs.jobs(model_key=model_key, limit=limit)
+    return actors.jobs.jobs(model_key=model_key, after=after, limit=limit)
 
 
 @router.get("/jobs/{job_id}/status", response_model=Job)
