@@ -29,9 +29,14 @@ def report_html(job: Job) -> str:
         job: Its record; a section is left away where nothing was tried.
     """
     title = f"{job.job.spec.model_key}: search {job.job_id}"
-    parts = (_head(job), _tiles(job), _history(job), _best(job), _passed_over(job), _importance(job), _parallel(job),
-             _cost(job), _errors(job))  # fmt: skip
-    return page(title, parts, drawings.STYLE)
+    return page(title, (_head(job), sections(job)), drawings.STYLE)
+
+
+def sections(job: Job) -> str:
+    """Write what that page says below its head, for a page that has a head and a style of its own."""
+    parts = (_tiles(job), _history(job), _best(job), _passed_over(job), _importance(job), _parallel(job), _cost(job),
+             _errors(job))  # fmt: skip
+    return "\n".join(part for part in parts if part)
 
 
 def best_so_far(job: Job) -> list[tuple[int, float]]:

@@ -11,6 +11,7 @@ NAV = (
     ("/", "Overview"),
     ("/console/models", "Models"),
     ("/console/deployments", "Deployments"),
+    ("/console/jobs", "Jobs"),
 )
 
 

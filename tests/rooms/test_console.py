@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 import pytest
 
+from contracts.ports import Journal
 from contracts.rollouts import Decision, Endpoint
 from mldl_ray.access import ApiKeys
 from mldl_ray.clock import SettableClock, SystemClock
 from mldl_ray.journal import MemoryJournal
 from mldl_ray.journal.documents import write
-from mldl_ray.settings import load_settings
+from mldl_ray.settings import Settings, load_settings
 from serve.console.charts import line_chart
 from serve.console.session import LASTS_S, Sessions
 from serve.console.trail import Trails
@@ -43,6 +45,16 @@ def serving(world: World) -> None:
     world.journal.append([write("endpoint", KEY, 0, stable)], actor="t", reason="t")
 
 
+class Service(Protocol):
+    """What a browser and a key need to know of a service."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def journal(self) -> Journal: ...
+
+
 _open: list[httpx.Client] = []
 
 
@@ -53,16 +65,16 @@ def _browsers_closed() -> Iterator[None]:
         _open.pop().close()
 
 
-def browser(world: World, *, follow: bool = True) -> httpx.Client:
+def browser(world: Service, *, follow: bool = True) -> httpx.Client:
     _open.append(httpx.Client(base_url=world.settings.url, follow_redirects=follow, timeout=30))
     return _open[-1]
 
 
-def secret(world: World, role: str) -> str:
+def secret(world: Service, role: str) -> str:
     return ApiKeys(world.journal, SystemClock()).create("kim", role, by="test")[1]
 
 
-def signed_in(world: World, role: str) -> httpx.Client:
+def signed_in(world: Service, role: str) -> httpx.Client:
     found = browser(world)
     found.post("/console/sign-in", data={"key": secret(world, role)})
     return found
