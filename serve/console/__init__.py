@@ -5,11 +5,11 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from mldl_ray.clock import SystemClock
-from serve.console import deployments, entrance, jobs, models, overview
+from serve.console import deployments, entrance, jobs, models, overview, snapshots
 from serve.console.session import Sessions
 from serve.console.trail import Trails
 
-PAGES = (*entrance.ROUTES, *overview.ROUTES, *models.ROUTES, *deployments.ROUTES, *jobs.ROUTES)
+PAGES = (*entrance.ROUTES, *overview.ROUTES, *models.ROUTES, *deployments.ROUTES, *jobs.ROUTES, *snapshots.ROUTES)
 
 
 def install(app: FastAPI) -> None:

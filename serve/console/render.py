@@ -12,6 +12,7 @@ NAV = (
     ("/console/models", "Models"),
     ("/console/deployments", "Deployments"),
     ("/console/jobs", "Jobs"),
+    ("/console/snapshots", "Snapshots"),
 )
 
 

@@ -88,7 +88,7 @@ class World:
         monitor = Monitor(settings, self.journal, blobs, clock)
         self.loop = asyncio.new_event_loop()
         manager = DeploymentManager(settings, self.journal, MemoryServing(), monitor, governance, clock)
-        actors = Actors(
+        self.actors = actors = Actors(
             journal=self.journal,
             bridges=self.away,
             registry=Registry(self.journal, blobs, governance, clock),

@@ -81,12 +81,33 @@ def test_an_approver_types_a_reason_and_the_version_is_approved(world: World, ta
     assert [line for line in tab.told if "Content Security Policy" in line] == []
 
 
+def test_a_deployer_goes_back_only_with_the_word_typed_and_lands_on_the_moment_before(world: World, tab: Tab) -> None:
+    ready(world)
+    taken = world.client(key=secret(world, "admin")).snapshot_export("while it was good").snapshot_id
+    tab.looks()
+    signed_in(world, tab, "deployer")
+    tab.open(f"{world.settings.url}/console/snapshots/{taken}")
+    tab.js("document.querySelector('form[action$=restore] input[name=reason]').value = 'it was good'")
+    tab.js("document.querySelector('form[action$=restore] input[name=word]').focus()")
+    tab.send("Input.insertText", text="restor")
+    tab.js("document.querySelector('form[action$=restore] button').click()")
+    assert tab.js("document.querySelector('form[action$=restore]').checkValidity()") is False
+    tab.send("Input.insertText", text="e")
+    tab.js("document.querySelector('form[action$=restore] button').click()")
+    tab.until("document.getElementById('said').innerText.includes('going back to it undoes that')")
+    assert "before a rollback" in tab.js("document.querySelector('main').innerText")
+    assert [line for line in tab.told if "Content Security Policy" in line] == []
+
+
 def test_nothing_is_wider_than_a_phone_and_the_dark_is_dark(world: World, tab: Tab) -> None:
     ready(world)
     tab.looks(width=390, height=844, dark=True)
     asked = signed_in(world, tab, "deployer")
     models = ("/console/models", f"/console/models/{KEY}", f"/console/models/{KEY}/1.1.0")
-    for path in ("/", *models, "/console/deployments", f"/console/deployments/{asked}"):
+    taken = world.client(key=secret(world, "admin")).snapshot_export("a moment").snapshot_id
+    world.registered("1.2.0")
+    snapshots = ("/console/snapshots", f"/console/snapshots/{taken}")
+    for path in ("/", *models, "/console/deployments", f"/console/deployments/{asked}", *snapshots):
         tab.open(world.settings.url + path)
         assert tab.js("document.documentElement.scrollWidth") <= 390
         assert tab.js("getComputedStyle(document.body).backgroundColor") == "rgb(13, 17, 23)"
