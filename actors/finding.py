@@ -10,12 +10,15 @@ from functools import cache
 from pathlib import Path
 
 from contracts.ports import Clock, Journal
-from contracts.records import Approval, ModelView, TrainedBundle, VersionView
+from contracts.records import Approval, ModelView, TrainedBundle, VersionView, Waiting
 from mldl_ray.bridges.governance import EmbeddedGovernance, missing_approvals, objections
 from mldl_ray.registry.catalog import Catalog
 from mldl_ray.registry.finder import Finder, Found
 from mldl_ray.registry.search import Bound, Query, check_limit
 from mldl_ray.registry.standing import Standing
+
+MOST_ASKED = 50
+"""Versions whose words are read from the journal for one list of what waits: some milliseconds each."""
 
 
 class Finding:
@@ -113,6 +116,39 @@ class Finding:
             if (key := one.newest.key.partition("@")[0]) in views
         ]
 
+    def waiting(
+        self, *, model_key: str | None = None, sort: str = "-created", after: str = "", limit: int = 50
+    ) -> Waiting:
+        """List versions that lack approvals, as far as that is known at once.
+
+        What people's words on a version come to is read from the journal for ``MOST_ASKED`` versions, in this order,
+        and remembered; so whoever asks again gets further, and nobody waits until thousands are read.
+
+        Args:
+            model_key: Of this model only.
+            sort: See ``Query``.
+            after: The last version seen, as ``<model_key>@<version>``.
+            limit: Most, 1 to 500.
+
+        Raises:
+            Incompatible: A limit out of range, an unknown order, or ``after`` of another form.
+        """
+        wanted = _Wanted(self._journal, self._governance, self._standing, False, None, None, most_asked=MOST_ASKED)
+        found = self._finder.find(
+            Query(model_key=model_key, sort=sort),
+            after=after,
+            limit=check_limit(limit),
+            spoken_of=wanted.spoken_of,
+            keep=wanted.keeps,
+            enough=wanted.asked_enough,
+        )
+        return Waiting(views=tuple(wanted.views(found)), whole=not wanted.asked_enough())
+
+    def catch_up(self) -> None:
+        """Take in what was written since, so that whoever asks next does not wait for that."""
+        with self._finder.current():
+            pass
+
 
 class _Wanted:
     """The views of one search, and whether a version's approvals let it in."""
@@ -125,7 +161,9 @@ class _Wanted:
         approved: bool | None,
         as_of: int | None,
         as_of_s: float | None,
+        most_asked: int | None = None,
     ) -> None:
+        self._asked, self._most_asked = 0, most_asked
         self._journal, self._governance, self._approved = journal, governance, approved
         self._standing = standing
         self._as_of, self._as_of_s = as_of, as_of_s
@@ -138,6 +176,10 @@ class _Wanted:
         """Say whether only versions with words on them can be wanted: without any, all are alike."""
         return True if self._approved is not None and self._approved != self.unspoken else None
 
+    def asked_enough(self) -> bool:
+        """Say whether the journal was asked about as many versions as it may be."""
+        return self._most_asked is not None and self._asked >= self._most_asked
+
     def keeps(self, found: Found) -> bool:
         """Say whether a version is as approved as is wanted."""
         if self._approved is None:
@@ -146,6 +188,7 @@ class _Wanted:
             return self.unspoken == self._approved
         words = None if self._as_of is not None else self._standing.remembered(found.key, found.moment)
         if words is None:
+            self._asked += 1
             bundle = self._bundles([found]).get(found.key)
             if bundle is None:
                 return False  # it was withdrawn meanwhile

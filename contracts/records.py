@@ -185,6 +185,13 @@ class ModelView(Words):
     waiting: int = Field(description="Versions that need approval and on which nobody has said a word yet.")
 
 
+class Waiting(Words):
+    """Versions that lack approvals, as far as was looked."""
+
+    views: tuple[VersionView, ...]
+    whole: bool = Field(description="False: others may lack them as well; asking again looks further.")
+
+
 class Alert(Words):
     """Something a person should know, sent once per cause."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from heapq import nsmallest
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,6 +65,7 @@ class Finder:
         as_of: int | None = None,
         spoken_of: bool | None = None,
         keep: Callable[[Found], bool] = lambda _: True,
+        enough: Callable[[], bool] = lambda: False,
     ) -> list[Found]:
         """List versions in the order that the query asks for.
 
@@ -74,6 +76,7 @@ class Finder:
             as_of: After which position of the journal; now when None.
             spoken_of: Only versions on which somebody said a word, or only others.
             keep: Leaves out more; asked in order, no more often than needed.
+            enough: Ends it before; asked between two versions.
         """
         with self.current() as index:
             marks = meant(index, query, as_of=as_of)
@@ -81,7 +84,8 @@ class Finder:
             if spoken_of is not None:
                 marks &= spoken == spoken_of
             rows = ordered(index, np.flatnonzero(marks), query.sort, after=after, most=limit)
-            found = (_found(index, row, bool(spoken[row])) for row in rows)
+            aliases = cache(index.aliases)
+            found = (_found(index, row, bool(spoken[row]), aliases) for row in takewhile(lambda _: not enough(), rows))
             return list(islice(filter(keep, found), limit))
 
     def numbers(self, model_key: str) -> tuple[str | None, set[str]]:
@@ -139,11 +143,11 @@ def _newest(index: Index, model_key: str) -> Found:
     row = index.newest(f"{model_key}@{index.latest(model_key)}")
     if row is None:
         raise Broken(f"the index of versions knows {model_key} and none of its versions; restart the registry")
-    return _found(index, row, bool(index.spoken_of(None)[row]))
+    return _found(index, row, bool(index.spoken_of(None)[row]), index.aliases)
 
 
-def _found(index: Index, row: int, spoken_of: bool) -> Found:
+def _found(index: Index, row: int, spoken_of: bool, aliases_of: Callable[[str], dict[str, str | None]]) -> Found:
     model_key, version = index.model_key(row), index.version(row)
-    aliases = tuple(alias for alias, leads_to in index.aliases(model_key).items() if leads_to == version)
+    aliases = tuple(alias for alias, leads_to in aliases_of(model_key).items() if leads_to == version)
     key = f"{model_key}@{version}"
     return Found(key, index.registrar(row), spoken_of, aliases, index.moment(row))

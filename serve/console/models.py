@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from contracts.errors import NotFound, Unavailable
 from contracts.evaluations import Interval
 from contracts.policies import Compliance
-from contracts.records import ModelView, TrainedBundle, VersionView
+from contracts.records import ModelView, TrainedBundle, VersionView, Waiting
 from serve.console.door import Page, acted, page_of_its_own, shown
 
 ROWS = 50
@@ -39,15 +39,19 @@ def _one(page: Page) -> Response:
     model: ModelView | None = next(iter(page.actors.registry.models(model_key=key, limit=1)), None)
     if model is None:
         raise NotFound(f"there is no model {key}; the list of models shows what there is")
-    found: list[VersionView] = page.actors.registry.search(
-        model_key=key, approved=False if waiting else None, sort="-version", after=after, limit=ROWS + 1
+    asked: Any = {"model_key": key, "sort": "-version", "after": after, "limit": ROWS + 1}
+    listed = (
+        page.actors.registry.waiting(**asked)
+        if waiting
+        else Waiting(views=tuple(page.actors.registry.search(**asked)), whole=True)
     )
     return page.render(
         "model.html",
         title=key,
         model=model,
-        found=found[:ROWS],
-        more=len(found) > ROWS,
+        found=listed.views[:ROWS],
+        more=len(listed.views) > ROWS,
+        whole=listed.whole,
         after=after,
         waiting=waiting,
         most_figures=FIGURES_IN_A_ROW,

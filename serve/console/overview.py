@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from contracts.errors import Unavailable
+from contracts.records import Waiting
 from contracts.rollouts import Deployment
 from contracts.specs import Json
 from serve.console.door import Page, shown
@@ -35,7 +36,7 @@ def _overview(page: Page) -> Response:
         "groups": asked("alerts", actors.monitor.alert_groups, [])[:MOST_ROWS],
         "slos": sorted(asked("objectives", actors.monitor.slos, []), key=lambda view: view.budget_left)[:MOST_ROWS],
         "held": asked("holds", lambda: _held(page, endpoints), []),
-        "approvals": asked("approvals", lambda: actors.registry.search(approved=False, sort="-created", limit=10), []),
+        "approvals": asked("approvals", lambda: actors.registry.waiting(limit=10), Waiting(views=(), whole=True)),
     }
     return page.render("overview.html", title="Overview", away=away, **values)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from actors.finding import MOST_ASKED
 from actors.registry import Registry
 from contracts.errors import Incompatible
 from contracts.policies import Policy
+from contracts.ports import Document
 from contracts.records import Lineage, TrainedBundle
 from contracts.rollouts import Endpoint
 from mldl_ray.blobs import MemoryBlobs
@@ -22,12 +25,23 @@ from mldl_ray.settings import load_settings
 from tests.rooms.test_api import World
 
 
+class Counting(MemoryJournal):
+    """Counts the documents that were read as changes."""
+
+    read_changes = 0
+
+    def changes(self, kinds: Sequence[str], *, after: int = 0, limit: int = 1000) -> list[Document]:
+        found = super().changes(kinds, after=after, limit=limit)
+        self.read_changes += len(found)
+        return found
+
+
 class Shelf:
     """A registry with versions of several models."""
 
     def __init__(self) -> None:
         clock = SettableClock(1000.0)
-        self.journal = MemoryJournal(clock)
+        self.journal = Counting(clock)
         self.registry = Registry(self.journal, MemoryBlobs(), EmbeddedGovernance(self.journal, clock), clock)
 
     def put(self, model_key: str, version: str, parent: str | None = None) -> None:
@@ -101,3 +115,30 @@ def test_models_are_listed_over_http_by_the_client_and_by_the_command(tmp_path: 
         assert (found.model_key, found.newest.bundle.version, found.waiting) == ("income", "1.1.0", 2)
         said = CliRunner().invoke(app, ["registry", "models", "--url", world.settings.url])
         assert (said.exit_code, "1.1.0" in said.output) == (0, True), said.output
+
+
+def test_what_waits_is_found_piece_by_piece_and_each_look_gets_further(shelf: Shelf) -> None:
+    versions = [f"3.{minor}.0" for minor in range(MOST_ASKED + 9)]
+    for version in versions:
+        shelf.put("big", version)
+        shelf.registry.approve("big", version, reason="good", by="ann", role="approver")
+    shelf.registry.approve("big", "3.0.0", decision="rejected", reason="bad", by="ann", role="approver")
+    first = shelf.registry.waiting(model_key="big")
+    assert ([view.bundle.version for view in first.views], first.whole) == ([], False)
+    second = shelf.registry.waiting(model_key="big")
+    assert ([view.bundle.version for view in second.views], second.whole) == (["3.0.0"], True)
+
+
+def test_what_waits_comes_newest_first_and_page_by_page(shelf: Shelf) -> None:
+    found = shelf.registry.waiting(limit=2)
+    assert [view.bundle.model_key for view in found.views] == ["B-side", "a"]
+    rest = shelf.registry.waiting(after="a@1.0.0")
+    assert ([view.bundle.version for view in rest.views], rest.whole) == (["1.10.0", "1.9.0"], True)
+
+
+def test_an_index_that_caught_up_leaves_nothing_to_read_to_who_asks(shelf: Shelf) -> None:
+    shelf.registry.catch_up()
+    read = shelf.journal.read_changes
+    assert read > 0
+    assert len(shelf.registry.models()) == 3
+    assert shelf.journal.read_changes == read
