@@ -43,6 +43,7 @@ def _one(page: Page) -> Response:
     document = page.actors.journal.read("snapshot", plan.snapshot_id)
     if document is None:
         raise NotFound(f"snapshot {plan.snapshot_id} was removed a moment ago; begin again with the list")
+    others = [one for one in plan.impacts if one.kind not in NOTICED and one.key not in plan.approvals_voided]
     return page.render(
         "snapshot.html",
         title=f"Snapshot {plan.snapshot_id}",
@@ -50,8 +51,8 @@ def _one(page: Page) -> Response:
         plan=plan,
         noticed=[impact for impact in plan.impacts if impact.kind in NOTICED],
         voided=[impact for impact in plan.impacts if impact.kind == "approval" and impact.key in plan.approvals_voided],
-        others=[impact for impact in plan.impacts if impact.kind not in NOTICED][:MOST_CHANGES],
-        left=max(0, sum(impact.kind not in NOTICED for impact in plan.impacts) - MOST_CHANGES),
+        others=others[:MOST_CHANGES],
+        left=max(0, len(others) - MOST_CHANGES),
         rates={reached.model_key: reached.requests_per_minute for reached in plan.affected},
         seen=seen_of(plan),
         word=WORD,

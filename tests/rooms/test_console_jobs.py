@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -45,14 +45,20 @@ class Desk:
         return record.change(lambda job: job.model_copy(update=end), reason=reason)
 
 
-class Place:
-    """A service with jobs and nothing else, on a port of this machine."""
+def with_jobs(journal: MemoryJournal) -> Actors:
+    """Make the actors of a service that has jobs and nothing else."""
+    return Actors(journal, None, None, None, None, Desk(journal), None)
 
-    def __init__(self, home: Path, port: int, *, keys: bool) -> None:
+
+class Place:
+    """A service with a few actors, on a port of this machine."""
+
+    def __init__(
+        self, home: Path, port: int, *, keys: bool, make: Callable[[MemoryJournal], Actors] = with_jobs
+    ) -> None:
         self.settings = load_settings({}, home=home, port=port, require_keys=keys)
         self.journal = MemoryJournal(SystemClock())
-        actors = Actors(self.journal, None, None, None, None, Desk(self.journal), None)
-        app = build_app(actors, self.settings)
+        app = build_app(make(self.journal), self.settings)
         self.server = uvicorn.Server(uvicorn.Config(app, port=port, ws="none", lifespan="off", log_config=None))
         self._thread = threading.Thread(target=self.server.run, daemon=True)
 

@@ -7,15 +7,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import pyarrow as pa
 import pytest
 
+from actors.snapshot_store import SnapshotStore
 from contracts.records import RestorePlan, TrainedBundle
 from contracts.rollouts import Endpoint
+from mldl_ray.adapters.schema import InputSchema
+from mldl_ray.blobs import MemoryBlobs
+from mldl_ray.clock import SystemClock
+from mldl_ray.journal import MemoryJournal
 from mldl_ray.journal.documents import write
 from mldl_ray.settings import load_settings
+from serve.api import Actors
 from serve.console.snapshots import seen_of
 from tests.rooms.test_api import KEY, World
 from tests.rooms.test_console import _browsers_closed, browser, csrf, signed_in
+from tests.rooms.test_console_jobs import Place
 
 ALL = "/console/snapshots"
 closed = _browsers_closed  # pytest finds fixtures by name where they are imported
@@ -34,20 +42,26 @@ def guarded(tmp_path: Path, free_port: int) -> Iterator[World]:
 
 
 def moved_on(world: World, *, artifact: str = "file:elsewhere") -> str:
-    """Take a snapshot while 1.0.0 serves, then approve and have 1.1.0 serve; give the snapshot's page."""
+    """Take a snapshot while 1.0.0 serves, then have 1.1.0 serve and approve it; give the snapshot's page."""
+    at = changed(world.journal, world.actors.snapshots, artifact=artifact)
+    world.actors.registry.approve(KEY, "1.1.0", reason="good", by="ann", role="approver")
+    return at
+
+
+def changed(journal: MemoryJournal, snapshots: SnapshotStore, *, artifact: str = "file:elsewhere") -> str:
+    """Take a snapshot while 1.0.0 serves, then have 1.1.0 serve, which takes another column."""
     for version, column in (("1.0.0", "age"), ("1.1.0", "wage")):
-        schema = {"columns": [{"name": column, "kind": "number"}]}
+        schema = InputSchema.of(pa.table({column: [1.0, 2.0]})).to_json()
         bundle = TrainedBundle(
             model_key=KEY, version=version, artifact_uri=artifact, validation_hash="sha256:" + "0" * 64,
             created_at="now", input_schema=schema,
         )  # fmt: skip
-        world.journal.append([write("model_version", f"{KEY}@{version}", 0, bundle)], actor="tom", reason="t")
+        journal.append([write("model_version", f"{KEY}@{version}", 0, bundle)], actor="tom", reason="t")
     served = Endpoint(model_key=KEY, stable="1.0.0", salt="s", epoch=1)
-    world.journal.append([write("endpoint", KEY, 0, served)], actor="t", reason="t")
-    taken = world.actors.snapshots.export(reason="before <b>the change</b>", by="ann")
-    world.actors.registry.approve(KEY, "1.1.0", reason="good", by="ann", role="approver")
+    journal.append([write("endpoint", KEY, 0, served)], actor="t", reason="t")
+    taken = snapshots.export(reason="before <b>the change</b>", by="ann")
     later = served.model_copy(update={"stable": "1.1.0", "previous": "1.0.0", "epoch": 2})
-    world.journal.append([write("endpoint", KEY, 1, later)], actor="t", reason="t")
+    journal.append([write("endpoint", KEY, 1, later)], actor="t", reason="t")
     return f"{ALL}/{taken.snapshot_id}"
 
 
@@ -86,7 +100,25 @@ def test_a_page_says_what_going_back_would_do(world: World) -> None:
         "Go back to this moment",
     ):
         assert words in text
+    assert text.count("s approval of income 1.1.0") == 1
     assert not re.search(r"<style|style=|<script>", text)
+
+
+def test_a_page_says_whom_it_reaches_what_callers_lack_and_which_labels_are_lost(
+    tmp_path: Path, free_port: int
+) -> None:
+    versions = {"1.1.0": {"qps": 2.0, "labelled": 1234}, "1.0.0": {"qps": 0.0, "labelled": 7}}
+
+    def seen_live(journal: MemoryJournal) -> Actors:
+        live = {"endpoints": {KEY: {"versions": versions}}}
+        store = SnapshotStore(journal, MemoryBlobs(), SystemClock(), live=lambda: live)
+        return Actors(journal, None, None, store, None, None, None)
+
+    with Place(tmp_path, free_port, keys=False, make=seen_live) as place:
+        at = changed(place.journal, SnapshotStore(place.journal, MemoryBlobs(), SystemClock()))
+        text = browser(place).get(at).text
+    for words in (">120<", "1,234 labels of income 1.1.0", "Callers who could not go on", "age", "1.1.0 to 1.0.0"):
+        assert words in text
 
 
 def test_going_back_leads_to_the_moment_before_and_that_undoes_it(world: World) -> None:
