@@ -29,7 +29,25 @@ def test_a_person_watches_a_canary_and_takes_it_back(rollouts, load: LiveLoad, t
         tab.until("document.querySelectorAll('#live polyline').length >= 2")  # both versions' latency, as it comes in
         press(tab, "rollback", "seen enough")
         tab.until("document.getElementById('live').innerText.includes('rolled back')")
+        _looks_around(tab, rollouts.system.url, rollouts.key)
         assert [line for line in tab.told if "Content Security Policy" in line] == []
     ended = rollouts.ended(asked)
     assert (ended.status, rollouts.stable, load.failures) == ("rolled_back", "1.0.0", [])
     assert ("local", "lunch") in {(change.actor, change.reason.removeprefix("held: ")) for change in ended.history}
+
+
+def _looks_around(tab: Tab, url: str, key: str) -> None:
+    """Go from the model to its version, to the job that trained it, and to the moment before the rollback."""
+    tab.open(f"{url}/console/models?text={key}")
+    tab.until(f"document.getElementById('live').innerText.includes('{key}')")
+    tab.open(f"{url}/console/models/{key}/1.0.1")
+    words = tab.js("document.querySelector('main').innerText")
+    assert "may be deployed" in words and "95%" in words and "bo" in words
+    assert tab.js("document.querySelectorAll('.lineage .box').length") >= 4  # data, job, version before, evaluation
+    tab.js("document.querySelector('.facts a[href^=\\'/console/jobs/\\']').click()")
+    tab.until("document.getElementById('report') !== null")
+    assert "What it cost" in tab.js("document.getElementById('report').innerText")
+    tab.open(f"{url}/console/snapshots")
+    row = "[...document.querySelectorAll('tr')].find(row => row.innerText.includes('before a rollback'))"
+    tab.js(f"{row}.querySelector('a').click()")
+    tab.until("document.getElementById('risk') !== null")
