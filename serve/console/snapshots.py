@@ -43,14 +43,19 @@ def _one(page: Page) -> Response:
     document = page.actors.journal.read("snapshot", plan.snapshot_id)
     if document is None:
         raise NotFound(f"snapshot {plan.snapshot_id} was removed a moment ago; begin again with the list")
-    others = [one for one in plan.impacts if one.kind not in NOTICED and one.key not in plan.approvals_voided]
+    gone = frozenset(plan.approvals_voided)
+    voided = [one for one in plan.impacts if one.kind == "approval" and one.key in gone]
+    others = [
+        one for one in plan.impacts if one.kind not in NOTICED and not (one.kind == "approval" and one.key in gone)
+    ]
     return page.render(
         "snapshot.html",
         title=f"Snapshot {plan.snapshot_id}",
         found=Snapshot.model_validate(document.body),
         plan=plan,
         noticed=[impact for impact in plan.impacts if impact.kind in NOTICED],
-        voided=[impact for impact in plan.impacts if impact.kind == "approval" and impact.key in plan.approvals_voided],
+        voided=voided[:MOST_CHANGES],
+        left_voided=max(0, len(voided) - MOST_CHANGES),
         others=others[:MOST_CHANGES],
         left=max(0, len(others) - MOST_CHANGES),
         rates={reached.model_key: reached.requests_per_minute for reached in plan.affected},
