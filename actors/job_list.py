@@ -72,7 +72,7 @@ class JobList:
         return self._read([place.job_id for place in places])
 
     def _follow(self) -> None:
-        while page := self._journal.appends(after=self._position, limit=PAGE, kind=KIND):
+        while page := self._journal.appends(after=self._position, limit=PAGE):
             unknown = dict.fromkeys(key for one in page for key in _jobs_in(one) if key not in self._places)
             for document in self._picked(list(unknown)):
                 self._noted(document)
