@@ -8,7 +8,7 @@ it exceptions, nor loosens the policy for it. A rollback is always allowed: goin
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from contracts.access import PERMITTED
 from contracts.errors import Incompatible
@@ -36,6 +36,15 @@ EXCEPTION = "policy_exception"
 COMPARISON = "comparison"
 """Kind of the latest comparison of a version with what was stable then; made by evaluating it again."""
 APPROVERS = frozenset(role for role, acts in PERMITTED.items() if "approve" in acts)
+MOST_BEGUN = 20_000
+"""Versions whose authors are remembered: a job's history holds all that it ever tried, and is long to read."""
+
+
+class _Beginning(NamedTuple):
+    """Who made the first record of something, and where in the journal."""
+
+    actor: str
+    position: int
 
 
 class EmbeddedGovernance:
@@ -44,6 +53,7 @@ class EmbeddedGovernance:
     def __init__(self, journal: Journal, clock: Clock) -> None:
         self._journal, self._clock = journal, clock
         self._makers: dict[str, str] = {}  # who made a key never changes
+        self._begun: dict[tuple[str, str | None], list[_Beginning]] = {}  # nor does who began a version
 
     def policy(self, *, as_of_s: float | None = None) -> Policy:
         """Give the policy in force; the defaults until somebody sets one."""
@@ -88,7 +98,7 @@ class EmbeddedGovernance:
 
     def authors(self, bundle: TrainedBundle) -> frozenset[str]:
         """Name who trained a version and who registered it."""
-        return frozenset(document.actor for document in self._beginnings(bundle))
+        return frozenset(beginning.actor for beginning in self._beginnings(bundle))
 
     def barred(self, bundle: TrainedBundle, policy: Policy) -> frozenset[str]:
         """Name who may neither approve a version nor grant it exceptions.
@@ -208,14 +218,23 @@ class EmbeddedGovernance:
         ordered = sorted(documents, key=lambda document: (document.position, (document.body or {}).get("at_s", 0.0)))
         return [Approval.model_validate(document.body) for document in ordered]
 
-    def _beginnings(self, bundle: TrainedBundle) -> list[Document]:
+    def _beginnings(self, bundle: TrainedBundle) -> list[_Beginning]:
         """Give the first record of its registration and of its training."""
-        registered = self._journal.history("model_version", version_key(bundle.model_key, str(bundle.version)))
-        trained = self._journal.history("job", bundle.lineage.job_id) if bundle.lineage.job_id else []
-        return [history[0] for history in (registered, trained) if history]
+        key, job_id = version_key(bundle.model_key, str(bundle.version)), bundle.lineage.job_id
+        if (known := self._begun.get((key, job_id))) is not None:
+            return known
+        registered = self._journal.history("model_version", key)
+        trained = self._journal.history("job", job_id) if job_id else []
+        firsts = [history[0] for history in (registered, trained) if history]
+        found = [_Beginning(first.actor, first.position) for first in firsts]
+        if registered and (trained or not job_id):
+            if len(self._begun) >= MOST_BEGUN:
+                self._begun.clear()
+            self._begun[key, job_id] = found
+        return found
 
     def _began(self, bundle: TrainedBundle) -> int:
-        return min((document.position for document in self._beginnings(bundle)), default=0)
+        return min((beginning.position for beginning in self._beginnings(bundle)), default=0)
 
     def _maker(self, key: Document) -> str:
         if key.key not in self._makers:
