@@ -17,7 +17,7 @@ from mldl_ray.registry.finder import Finder, Found
 from mldl_ray.registry.search import Bound, Query, check_limit
 from mldl_ray.registry.standing import Standing
 
-MOST_ASKED = 50
+MOST_ASKED = 25
 """Versions whose words are read from the journal for one list of what waits: some milliseconds each."""
 
 

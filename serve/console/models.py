@@ -14,7 +14,7 @@ from contracts.policies import Compliance
 from contracts.records import ModelView, TrainedBundle, VersionView, Waiting
 from serve.console.door import Page, acted, page_of_its_own, shown
 
-ROWS = 50
+ROWS = 25
 FIGURES_IN_A_ROW = 3
 
 

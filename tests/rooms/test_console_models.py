@@ -65,7 +65,7 @@ def test_models_are_listed_with_what_serves_what_comes_and_what_waits(world: Wor
 
 def test_many_models_and_many_versions_come_page_by_page(world: World) -> None:
     digest = "sha256:" + "b" * 64
-    keys = [(f"m{number:03}", "1.0.0") for number in range(60)] + [(KEY, f"1.{minor}.0") for minor in range(60)]
+    keys = [(f"m{number:03}", "1.0.0") for number in range(35)] + [(KEY, f"1.{minor}.0") for minor in range(35)]
     bodies = (
         TrainedBundle(model_key=key, version=version, artifact_uri="x", validation_hash=digest, created_at="now")
         for key, version in keys
@@ -75,12 +75,12 @@ def test_many_models_and_many_versions_come_page_by_page(world: World) -> None:
     )
     person = browser(world)
     first = person.get("/console/models").text
-    assert ("m048</a>" in first, "m049</a>" in first) == (True, False)
+    assert ("m023</a>" in first, "m024</a>" in first) == (True, False)
     onward = re.search(r'href="(/console/models\?[^"]*after=[^"]+)"', first)
     assert onward is not None
-    assert "m059</a>" in person.get(onward[1].replace("&amp;", "&")).text
+    assert "m034</a>" in person.get(onward[1].replace("&amp;", "&")).text
     newest = person.get(AT).text
-    assert (versions_of(newest)[0], len(versions_of(newest))) == ("1.59.0", 50)
+    assert (versions_of(newest)[0], len(versions_of(newest))) == ("1.34.0", 25)
     older = re.search(rf'href="({AT}\?after=[^"]+)"', newest)
     assert older is not None
     assert versions_of(person.get(older[1]).text) == [f"1.{minor}.0" for minor in range(9, -1, -1)]
