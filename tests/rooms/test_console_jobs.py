@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 import uvicorn
+from typer.testing import CliRunner
 
 from actors.job_list import JobList
 from actors.job_record import JobRecord
-from contracts.errors import Unauthenticated
+from contracts.errors import NotFound, Unauthenticated
 from contracts.records import Job
+from mldl_ray.cli import app
 from mldl_ray.client import MLDLClient
 from mldl_ray.clock import SystemClock
 from mldl_ray.journal import MemoryJournal
@@ -108,6 +110,18 @@ def test_many_jobs_come_page_by_page(place: Place) -> None:
     onward = re.search(r'href="(/console/jobs\?[^"]*after=[^"]+)"', first)
     assert onward is not None
     assert "job-00</a>" in person.get(onward[1].replace("&amp;", "&")).text
+
+
+def test_the_client_and_the_command_go_on_after_a_job_as_the_pages_do(place: Place) -> None:
+    for number in range(4):
+        place.put(searched(1), job_id=f"job-{number}", created_at_s=float(number))
+    with MLDLClient(place.settings.url) as client:
+        assert [job.job_id for job in client.jobs(after="job-2", limit=5)] == ["job-1", "job-0"]
+        with pytest.raises(NotFound, match="job-9"):
+            client.jobs(after="job-9")
+    asked = ["jobs", "list", "--after", "job-1", "--json", "--url", place.settings.url]
+    said = CliRunner().invoke(app, asked)
+    assert (said.exit_code, "job-0" in said.output, "job-1" in said.output) == (0, True, False), said.output
 
 
 def test_a_search_shows_its_report_without_a_style_of_its_own(place: Place) -> None:
