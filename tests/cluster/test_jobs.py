@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +62,11 @@ def ended(jobs: Jobs, job_id: str) -> Job:
 
 
 def trial_processes(settings: Settings) -> list[psutil.Process]:
-    return [p for p in cluster.processes(settings) if "TuneTrial" in " ".join(p.cmdline())]
+    found = []
+    for process in cluster.processes(settings):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended while we looked
+            found += [process] if "TuneTrial" in " ".join(process.cmdline()) else []
+    return found
 
 
 def held_groups() -> list[Any]:

@@ -54,7 +54,8 @@ def get(http: httpx.Client, path: str, **query: Any) -> Any:
 def trained(http: httpx.Client, body: Answer) -> Answer:
     answer = http.post("/train", json=body)
     assert answer.status_code == 202, answer.text
-    assert set(answer.json()) == {"job_id", "status"}
+    assert set(answer.json()) == {"job_id", "status", "family"}
+    assert answer.json()["family"] == body["spec"]["family"]
     job_id = answer.json()["job_id"]
     return wait(lambda: get(http, f"/jobs/{job_id}/status"), {"succeeded", "failed", "cancelled"})
 

@@ -27,7 +27,7 @@ VIEW = {
         {"op": "select", "columns": ["cover", "income", "balance"]},
     ],
 }
-DEPLOY = {"strategy": "direct"}
+DEPLOY = {"strategy": "blue_green", "bake_window": 0}
 
 
 def tables() -> tuple[pa.Table, pa.Table]:
