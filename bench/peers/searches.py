@@ -157,7 +157,7 @@ def _judged(work: Work, config: Mapping[str, Any]) -> float:
 def _tune_axis(tune: Any, axis: tuple[str, float, float, bool]) -> Any:
     kind, low, high, log = axis
     if kind == "int":
-        return tune.randint(int(low), int(high) + 1)
+        return (tune.lograndint if log else tune.randint)(int(low), int(high) + 1)
     return tune.loguniform(low, high) if log else tune.uniform(low, high)
 
 
