@@ -146,3 +146,19 @@ def test_any_number_that_the_model_takes_can_be_reported(age: Any) -> None:
     telemetry.add(GROUP, seen("a", row=(age, None, None, None)))
     asyncio.run(telemetry.flush())
     assert monitor.tables[0].num_rows == 1
+
+
+def test_rows_that_come_while_it_sends_wait_for_the_next_flush() -> None:
+    monitor = Monitor()
+
+    async def busy(tables: Sequence[bytes]) -> None:
+        await monitor.take(tables)
+        telemetry.add(GROUP, seen(f"meanwhile {len(monitor.sent)}"))
+
+    telemetry = Recorder("m", busy, flush_s=1, most_rows=100)
+    telemetry.describe("1.0.0", SCHEMA)
+    telemetry.add(GROUP, seen("a"))
+    asyncio.run(telemetry.flush())
+    assert [table["request_id"].to_pylist() for table in monitor.tables] == [["a"]]
+    asyncio.run(telemetry.flush())
+    assert [table["request_id"].to_pylist() for table in monitor.tables] == [["a"], ["meanwhile 1"]]
