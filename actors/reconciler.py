@@ -18,7 +18,7 @@ from actors.replays import Recall, Replays
 from actors.route_board import RouteBoard
 from actors.way_back import way_back
 from contracts.errors import Conflict, MldlError, Unavailable
-from contracts.ports import POOL_APP, AppState, Clock, Journal, Once, ServingBackend, endpoint_app
+from contracts.ports import POOL_APP, AppState, Clock, Document, Journal, Once, ServingBackend, endpoint_app
 from contracts.rollouts import Decision, Deployment, Endpoint, RolloutTelemetry
 from contracts.routing import Arm, RouteTable
 from contracts.specs import Json
@@ -84,6 +84,8 @@ class Reconciler:
         self._replays = Replays(backend, monitor)
         self.verdicts: dict[str, Decision] = {}
         self._settled_at: int | None = None
+        self._known_at: int | None = None
+        self._known: tuple[dict[str, str], list[Document]] = {}, []
         self._settled_s = 0.0
         self._open = False
 
@@ -101,16 +103,18 @@ class Reconciler:
         """Look at every endpoint once; say whether anything moved."""
         self._settled_at = None
         position, self._open = self._journal.position(), False
-        moved = self._turned()
+        moved = self._turned(position)
         if not moved and not self._open:
             self._settled_at, self._settled_s = position, time.monotonic()
         return moved
 
-    def _turned(self) -> bool:
+    def _turned(self, position: int) -> bool:
         states = self._backend.states()
-        roles = dict(self._keys.roles())
+        if position != self._known_at:  # otherwise nothing was written since they were read, and no key ends by itself
+            self._known = dict(self._keys.roles()), self._journal.scan("endpoint", limit=MOST_ENDPOINTS)
+            self._known_at = position
+        roles, found = self._known
         moved, wanted, keys = False, set(), set()
-        found = self._journal.scan("endpoint", limit=MOST_ENDPOINTS)
         self._pool([Endpoint.model_validate(document.body) for document in found], states)
         for document in found:
             endpoint = Endpoint.model_validate(document.body)

@@ -6,6 +6,7 @@ because that would restart every replica.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from contracts.specs import Json
 from mldl_ray.settings import Settings
 from serve.candidate import Candidate
 from serve.endpoint import Endpoint
+from serve.looks import Looks
 from serve.pool import Pool
 from serve.pool_door import POOL, PREDICT_PREFIX
 from serve.predict import EPOCH
@@ -54,40 +56,54 @@ class RayServeBackend:
         self._settings = settings
         self._reached: set[str] = set()
         self._sizes: dict[str, int] = {}
-        self._replays = Replays()
+        self._replays, self._looks = Replays(), Looks()
 
     def ensure_endpoint(self, model_key: str, replicas: int) -> None:
         """Have the endpoint app of a model_key run with that many replicas, by what the latest look showed."""
         app = endpoint_app(model_key)
         if not self._sized(app, replicas):
             replica = endpoint_replica(self._settings, model_key)
+            self._looks.asked()
             run_app(ingress(replica, replicas), name=app, route_prefix=f"{PREDICT_PREFIX}/{model_key}")
 
     def ensure_pool(self, replicas: int) -> None:
         """Have the pool run with that many replicas; endpoints' own apps have longer prefixes, and win."""
         if not self._sized(POOL_APP, replicas):
+            self._looks.asked()
             run_app(ingress(pool_replica(self._settings), replicas), name=POOL_APP, route_prefix=PREDICT_PREFIX)
 
     def _sized(self, app: str, replicas: int) -> bool:
         """Have a running app be of a size; False when it does not run."""
         if app in self._sizes and self._sizes[app] != replicas:
+            self._looks.asked()
             _scale(app, replicas)
         return app in self._sizes
 
     def start_candidate(self, app: str, model_key: str, version: str, manifest: str) -> None:
         """Have one version run on its own."""
+        self._looks.asked()
         run_app(candidate_deployment(self._settings, manifest), name=app, route_prefix=None)
 
     def delete(self, app: str) -> None:
         """Have the app drain and go."""
         self._replays.forget(app)
+        self._looks.asked()
         try:
             ray_serve.delete(app, _blocking=False)
         except RayServeException as error:
             raise Unavailable(f"Ray Serve did not take the deletion of {app}: {error}") from error
 
     def states(self) -> dict[str, AppState]:
-        """List our apps and how each is. An endpoint runs once it also answers through the proxy, which lags."""
+        """List our apps and how each is, or was ``CALM_S`` ago at most where nothing is on its way.
+
+        An endpoint runs once it also answers through the proxy, which lags.
+        """
+        now_s = time.monotonic()
+        if self._looks.due(now_s):
+            self._looks.showed(self._look(), now_s)
+        return dict(self._looks.states)
+
+    def _look(self) -> dict[str, AppState]:
         seen = {name: app for name, app in _applications().items() if name != CONTROL_PLANE}
         found = {name: _STATES[app.status] for name, app in seen.items()}
         self._sizes = {
