@@ -5,11 +5,19 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from mldl_ray.clock import SystemClock
-from serve.console import deployments, entrance, jobs, models, overview, snapshots
+from serve.console import alerts, deployments, entrance, jobs, models, overview, snapshots
 from serve.console.session import Sessions
 from serve.console.trail import Trails
 
-PAGES = (*entrance.ROUTES, *overview.ROUTES, *models.ROUTES, *deployments.ROUTES, *jobs.ROUTES, *snapshots.ROUTES)
+PAGES = (
+    *entrance.ROUTES,
+    *overview.ROUTES,
+    *models.ROUTES,
+    *deployments.ROUTES,
+    *jobs.ROUTES,
+    *snapshots.ROUTES,
+    *alerts.ROUTES,
+)
 
 
 def install(app: FastAPI) -> None:

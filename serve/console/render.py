@@ -13,6 +13,7 @@ NAV = (
     ("/console/deployments", "Deployments"),
     ("/console/jobs", "Jobs"),
     ("/console/snapshots", "Snapshots"),
+    ("/console/alerts", "Alerts"),
 )
 
 

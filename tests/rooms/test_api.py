@@ -85,7 +85,8 @@ class World:
         clock = SystemClock()
         self.journal, blobs, self.away = MemoryJournal(clock), MemoryBlobs(), Away()
         governance = EmbeddedGovernance(self.journal, clock)
-        monitor = Monitor(settings, self.journal, blobs, clock)
+        self.monitor = monitor = Monitor(settings, self.journal, blobs, clock)
+        self.blobs = blobs
         self.loop = asyncio.new_event_loop()
         manager = DeploymentManager(settings, self.journal, MemoryServing(), monitor, governance, clock)
         self.actors = actors = Actors(
