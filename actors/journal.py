@@ -176,10 +176,11 @@ class RemoteJournal:
         subject: str | None = None,
         since_s: float | None = None,
         until_s: float | None = None,
+        before: int | None = None,
     ) -> list[Append]:
         """List appends."""
         options: dict[str, Any] = {"after": after, "limit": limit, "actor": actor, "kind": kind, "subject": subject}
-        options |= {"since_s": since_s, "until_s": until_s}
+        options |= {"since_s": since_s, "until_s": until_s, "before": before}
         return _patiently(lambda: self._actor.appends(options))
 
     def verify(self) -> Verification:

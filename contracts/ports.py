@@ -184,10 +184,12 @@ class Journal(Protocol):
         subject: str | None = None,
         since_s: float | None = None,
         until_s: float | None = None,
+        before: int | None = None,
     ) -> list[Append]:
         """List appends after a position, in order: by whom, of a kind of document or type of event, about what, when.
 
         ``subject`` is that of an event or the key of a document; both times are included.
+        With ``before``, those before that position, the newest first.
         """
         ...
 

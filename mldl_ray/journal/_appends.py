@@ -38,10 +38,12 @@ class Wanted(NamedTuple):
             and (self.until_s is None or content["at_s"] <= self.until_s)
         )
 
-    def query(self, after: int, limit: int) -> Select[Any]:
-        """Ask a database for them, in order."""
+    def query(self, after: int, limit: int, *, before: int | None = None) -> Select[Any]:
+        """Ask a database for them, in order; for those before a position, the newest first."""
         asked = select(appends.c.position, appends.c.content, appends.c.previous_hash, appends.c.hash)
         where = [appends.c.position > after]
+        if before is not None:
+            where.append(appends.c.position < before)
         if self.actor is not None:
             begins = f'{{"actor":{json.dumps(self.actor, ensure_ascii=False)},'  # content is canonical: sorted keys
             where.append(func.substr(appends.c.content, 1, len(begins)) == begins)
@@ -53,7 +55,8 @@ class Wanted(NamedTuple):
             where.append(appends.c.at_s >= self.since_s)
         if self.until_s is not None:
             where.append(appends.c.at_s <= self.until_s)
-        return asked.where(*where).order_by(appends.c.position).limit(max(0, limit))
+        place = appends.c.position if before is None else appends.c.position.desc()
+        return asked.where(*where).order_by(place).limit(max(0, limit))
 
 
 def _one_of(of_document: Any, of_event: Any) -> Any:

@@ -209,10 +209,15 @@ class MemoryJournal:
         subject: str | None = None,
         since_s: float | None = None,
         until_s: float | None = None,
+        before: int | None = None,
     ) -> list[Append]:
         """List appends in order."""
         with self._lock:
-            kept = list(enumerate(self._appends[max(0, after) :], start=max(0, after) + 1))
+            first = max(0, after)
+            last = len(self._appends) if before is None else max(0, before - 1)
+            kept = list(enumerate(self._appends[first:last], start=first + 1))
+        if before is not None:
+            kept.reverse()
         wanted = Wanted(actor, kind, subject, since_s, until_s)
         found = (
             Append(position=position, content=append.content, previous_hash=append.previous, hash=append.hash)

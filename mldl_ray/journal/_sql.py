@@ -223,9 +223,10 @@ class SqlJournal:
         subject: str | None = None,
         since_s: float | None = None,
         until_s: float | None = None,
+        before: int | None = None,
     ) -> list[Append]:
         """List appends in order."""
-        found = self._all(Wanted(actor, kind, subject, since_s, until_s).query(after, limit))
+        found = self._all(Wanted(actor, kind, subject, since_s, until_s).query(after, limit, before=before))
         return [Append.model_validate(row._asdict()) for row in found]
 
     def verify(self) -> Verification:

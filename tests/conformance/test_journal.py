@@ -360,6 +360,10 @@ class JournalConformance:
         assert found(since_s=begin + 1, until_s=begin + 10) == [2]
         assert found(after=1, limit=1) == [2]
         assert found(actor="bo", kind="thing") == []
+        assert (found(before=3), found(before=10**9, limit=2), found(before=1)) == ([2, 1], [3, 2], [])
+        assert (found(before=3, subject="b"), found(before=3, after=1), found(before=3, since_s=begin + 1)) == (
+            [2],
+        ) * 3
 
     def test_appends_are_links_of_the_chain(self, journal: Journal) -> None:
         put(journal, doc("a", 0, {"n": 1}), facts=(fact("a"),))
