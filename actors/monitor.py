@@ -14,6 +14,7 @@ from collections import OrderedDict
 
 from actors.alerting import Alerting
 from actors.levels import ServiceLevels
+from contracts.drift import DriftView
 from contracts.errors import Broken, NotFound, Unavailable
 from contracts.ports import Blobs, Clock, Journal
 from contracts.records import Alert
@@ -24,7 +25,7 @@ from contracts.specs import Json
 from mldl_ray.blobs.tables import read_table
 from mldl_ray.bridges.quality_live import LiveQuality
 from mldl_ray.deployment.evidence import rate_bounds
-from mldl_ray.monitoring import exposition, live, slo
+from mldl_ray.monitoring import exposition, live, pictures, slo
 from mldl_ray.monitoring.alerts import Alerts
 from mldl_ray.monitoring.answers import checked_labels
 from mldl_ray.monitoring.batch import Batch
@@ -33,6 +34,7 @@ from mldl_ray.monitoring.history import History
 from mldl_ray.monitoring.kpis import Kpis
 from mldl_ray.monitoring.labels import label_items
 from mldl_ray.monitoring.recent import Recents, recent_rows
+from mldl_ray.monitoring.reference import Reference
 from mldl_ray.monitoring.selections import MOST_GROUPS
 from mldl_ray.monitoring.slo import Want
 from mldl_ray.monitoring.versions import Profile, Stream, Versions
@@ -59,7 +61,7 @@ class Monitor(Alerting):
     """
 
     def __init__(self, settings: Settings, journal: Journal, blobs: Blobs, clock: Clock) -> None:
-        defaults = settings.mldl.monitoring
+        defaults = self._defaults = settings.mldl.monitoring
         self._clock, self._price = clock, settings.mldl.training.cost_per_cpu_second
         self._lock = threading.Lock()
         self._began_s = clock.now_s()
@@ -216,6 +218,40 @@ class Monitor(Alerting):
             "telemetry": telemetry,
             "slos": {view.slo.name: _standing(view) for view in self._levels.slos()},
         }
+
+    def drift(self, model_key: str, version: str, *, skip: int = 0, limit: int = 30) -> DriftView:
+        """Show a version's live rows beside its held-out ones, the most surprising columns first.
+
+        Args:
+            model_key: Of the version.
+            version: Which.
+            skip: So many of the first columns are left out.
+            limit: So many are drawn.
+
+        Raises:
+            NotFound: No such version, or it has no held-out rows, and no live row came either.
+        """
+        stream: Stream = (model_key, version)
+        reference: Reference | None = None
+        why_not: str | None = None
+        with self._lock:
+            look = self._watch.look(stream)
+        try:
+            reference = self._versions.reference(stream)
+        except (NotFound, Broken, Unavailable) as error:
+            if "window_rows" not in look.state:  # nobody ever heard of it
+                raise
+            why_not = error.message
+        return pictures.view(
+            stream,
+            look,
+            reference,
+            why_not=why_not,
+            window_rows=self._defaults.window_rows,
+            false_alarms_per_month=self._defaults.false_alarms_per_month,
+            skip=skip,
+            limit=limit,
+        )
 
     def prometheus(self) -> str:
         """Give the same in Prometheus' text format, version 0.0.4."""

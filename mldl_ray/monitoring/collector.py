@@ -46,6 +46,10 @@ class Collector:
         """Distinct units in the window so far."""
         return len(self._units)
 
+    def so_far(self) -> pa.Table | None:
+        """Give the rows of the window so far; None when there are none."""
+        return _joined(self._pieces) if self._pieces else None
+
     def add(self, batch: Batch) -> list[Full]:
         """Take the rows that were answered; give the windows that became full."""
         answered = np.flatnonzero(~batch.failed() & (batch.numbers("status") < 400))

@@ -63,6 +63,7 @@ class Verdict:
     reference_rows: int
     alpha: float
     shifts: tuple[Shift, ...]
+    names: tuple[str, ...] = ()  # of the same columns, as in the telemetry
 
     @property
     def threshold(self) -> float:
@@ -122,8 +123,10 @@ def compare(reference: Reference, window: pa.Table, alpha: float) -> Verdict:
         window: Live rows with the same columns; a column that never came counts as missing throughout.
         alpha: Chance that a window without drift is called drifted.
     """
-    shifts = (_shift(name, column, window) for name, column in reference.columns.items())
-    return Verdict(window.num_rows, reference.rows, alpha, tuple(sorted(shifts, key=lambda shift: shift.p)))
+    found = [(name, _shift(name, column, window)) for name, column in reference.columns.items()]
+    found.sort(key=lambda pair: pair[1].p)
+    names, shifts = tuple(name for name, _ in found), tuple(shift for _, shift in found)
+    return Verdict(window.num_rows, reference.rows, alpha, shifts, names)
 
 
 def _shift(name: str, column: Numbers | Words, window: pa.Table) -> Shift:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from contracts.errors import Broken, NotFound, Unavailable
 from contracts.specs import Json
 from mldl_ray.monitoring.batch import Batch
@@ -28,6 +30,18 @@ class Due(NamedTuple):
     full: Full
 
 
+class Look(NamedTuple):
+    """What there is to show of a version: see ``DriftWatch.state``; the last verdict and the window that it is about.
+
+    Before the first verdict the window is what was gathered so far. ``joint`` is there where the rows moved as a whole.
+    """
+
+    state: Json
+    last: Verdict | None = None
+    window: pa.Table | None = None
+    joint: Joint | None = None
+
+
 @dataclass
 class _State:
     collector: Collector
@@ -38,6 +52,8 @@ class _State:
     why_not: str | None = None
     saved: float = 0.0
     jointly: int = 0
+    window: pa.Table | None = None  # that `last` is about
+    joint: Joint | None = None  # of that window, where its rows moved as a whole
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -87,6 +103,7 @@ class DriftWatch:
         moved = joint is not None and joint.p <= spent
         with state.lock:
             state.why_not, state.last = None, verdict
+            state.window, state.joint = due.full.table, joint if moved else None
             state.windows += 1
             state.drifted += verdict.drifted or moved
         if verdict.drifted:
@@ -103,6 +120,7 @@ class DriftWatch:
         return {
             "windows": state.windows,
             "windows_drifted": state.drifted,
+            "drifted": last is not None and (last.drifted or state.joint is not None),
             "windows_tested_jointly": state.jointly,
             "rows_towards_next": state.collector.units,
             "window_rows": self._rows,
@@ -111,6 +129,14 @@ class DriftWatch:
             "threshold": last.threshold if last else None,
             "why_not": state.why_not,
         }
+
+    def look(self, stream: Stream) -> Look:
+        """Give what there is to show of a version; drawing it takes longer, and is done beside the lock."""
+        if (state := self._states.get(stream)) is None:
+            return Look(self.state(stream))
+        with state.lock:
+            last, window, joint = state.last, state.window, state.joint
+        return Look(self.state(stream), last, state.collector.so_far() if window is None else window, joint)
 
     def _alpha(self, full: Full, now_s: float) -> float:
         """Give the window its part of the budget; every version heard within the month has an equal part."""

@@ -13,6 +13,7 @@ NAV = (
     ("/console/deployments", "Deployments"),
     ("/console/jobs", "Jobs"),
     ("/console/snapshots", "Snapshots"),
+    ("/console/drift", "Drift"),
     ("/console/alerts", "Alerts"),
 )
 
@@ -48,6 +49,17 @@ def figure(value: Any) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 or float(value).is_integer() else f"{value:.3g}"
 
 
+def chance(p: float | None) -> str:
+    """Write a small probability, of which the power of ten is what counts.
+
+    >>> chance(0.034), chance(1.23e-7), chance(0.0), chance(None)
+    ('0.034', '1.2e-07', 'below 1e-300', '–')
+    """
+    if p is None:
+        return "–"
+    return f"{p:.2g}" if p > 0 else "below 1e-300"
+
+
 def lasting(seconds: float | None) -> str:
     """Write a time span.
 
@@ -68,7 +80,7 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters.update(when=when, share=share, figure=figure, lasting=lasting)
+ENVIRONMENT.filters.update(when=when, share=share, figure=figure, lasting=lasting, chance=chance)
 
 
 def html(template: str, **values: Any) -> str:
