@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from mldl_ray.clock import SystemClock
-from serve.console import alerts, deployments, drift, entrance, jobs, models, overview, snapshots
+from serve.console import alerts, audit, deployments, drift, entrance, jobs, models, overview, snapshots
 from serve.console.session import Sessions
 from serve.console.trail import Trails
 
@@ -18,6 +18,7 @@ PAGES = (
     *snapshots.ROUTES,
     *drift.ROUTES,
     *alerts.ROUTES,
+    *audit.ROUTES,
 )
 
 

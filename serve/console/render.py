@@ -15,6 +15,7 @@ NAV = (
     ("/console/snapshots", "Snapshots"),
     ("/console/drift", "Drift"),
     ("/console/alerts", "Alerts"),
+    ("/console/audit", "Audit"),
 )
 
 
