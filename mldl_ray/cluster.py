@@ -152,6 +152,7 @@ def _inherited(settings: Settings) -> dict[str, str]:
         "MLDL_HOST": settings.host,
         "MLDL_PORT": str(settings.port),
         "MLDL_REQUIRE_KEYS": str(settings.require_keys).lower(),
+        "MLDL_HOSTS": ",".join(settings.hosts),
         "MLDL_URL": settings.url,
     }
 

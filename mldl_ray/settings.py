@@ -174,6 +174,10 @@ class Settings(Words):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65535)
     require_keys: bool = Field(default=False, description="Always true when the host is not loopback.")
+    hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Names that browsers may call the console by; loopback's always, where it listens there.",
+    )
     mldl: Defaults = Defaults()
 
     @property
@@ -236,6 +240,7 @@ def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     for name in ("host", "port", "require_keys"):
         if value := environment.get(f"MLDL_{name.upper()}"):
             values[name] = value
+    values["hosts"] = tuple(filter(None, map(str.strip, environment.get("MLDL_HOSTS", "").split(","))))
     if path := environment.get("MLDL_CONFIG"):
         try:
             values["mldl"] = load_defaults(Path(path).read_text(encoding="utf-8"))

@@ -18,6 +18,12 @@ class MethodNotAllowed(Refused):
     code, http_status = "method_not_allowed", 405
 
 
+class Misdirected(Refused):
+    """The request names a host that this service is not."""
+
+    code, http_status = "misdirected", 421
+
+
 class TooSlow(Refused):
     """The request did not arrive in time."""
 

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from contracts.access import LOCAL, Act, Principal
 from contracts.errors import Broken, Forbidden, Incompatible, MldlError, Unauthenticated
 from serve.calls import Actors
+from serve.console import hosts
 from serve.console.render import NAV, html
 from serve.console.session import LASTS_S, Session
 from serve.console.trail import Trails
@@ -135,6 +136,15 @@ def ours(request: Request) -> None:
         raise Forbidden("this form was sent from another site")
 
 
+def called(request: Request) -> None:
+    """Refuse a request that calls this service by another's name.
+
+    Raises:
+        Misdirected: See ``serve.console.hosts``.
+    """
+    hosts.check(request.headers.get("host", ""), request.app.state.settings)
+
+
 async def form_of(request: Request) -> dict[str, str]:
     """Read a form as browsers send it.
 
@@ -157,6 +167,7 @@ def _answering(act: Act, handler: Handler) -> Callable[[Request], Any]:
     async def answer(request: Request) -> Response:
         page: Page | None = None
         try:
+            called(request)
             found = await run_in_threadpool(_session_of, request)
             page = _page_of(request, found)
             if request.method == "POST":

@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from contracts.errors import MldlError, NotFound, Unauthenticated
-from serve.console.door import COOKIE, Page, acted, failed, form_of, keep, ours, safe
+from serve.console.door import COOKIE, Page, acted, called, failed, form_of, keep, ours, safe
 from serve.console.render import html
 
 _TYPES = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -31,12 +31,17 @@ def _form(onward: str, wrong: str = "", status: int = 200) -> Response:
 
 
 async def _sign_in_form(request: Request) -> Response:
+    try:
+        called(request)
+    except MldlError as error:
+        return failed(error)
     return _form(request.query_params.get("next", "/"))
 
 
 async def _sign_in(request: Request) -> Response:
     onward = "/"
     try:
+        called(request)
         ours(request)
         form = await form_of(request)
         onward = form.get("next", "/")

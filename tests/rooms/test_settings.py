@@ -59,6 +59,14 @@ def test_keys_can_be_required_on_loopback_too() -> None:
     assert load_settings({"MLDL_HOME": "/m", "MLDL_REQUIRE_KEYS": "1"}).keys_required
 
 
+def test_hosts_are_read_with_commas_between() -> None:
+    assert load_settings({"MLDL_HOME": "/m", "MLDL_HOSTS": "a.example, b.example:80,"}).hosts == (
+        "a.example",
+        "b.example:80",
+    )
+    assert load_settings({"MLDL_HOME": "/m"}).hosts == ()
+
+
 def test_an_ip_version_6_host_gives_a_url_that_browsers_take() -> None:
     assert load_settings({"MLDL_HOME": "/m"}, host="::1").url == "http://[::1]:8080"
 
