@@ -47,7 +47,8 @@ class Grounds(NamedTuple):
 def _list(page: Page) -> Response:
     status, severity = one_of(page.query, "status", STATUSES), one_of(page.query, "severity", SEVERITIES)
     model, monitor = text_of(page.query, "model"), page.actors.monitor
-    found: list[Alert] = monitor.alerts(status=status, model_key=model, limit=MOST_SOUGHT)
+    sought = MOST_ROWS + 1 if severity is None else MOST_SOUGHT
+    found: list[Alert] = monitor.alerts(status=status, model_key=model, limit=sought)
     wanted = [alert for alert in found if severity in {None, alert.severity}]
     groups: list[AlertGroup] = monitor.alert_groups()
     return page.render(
@@ -55,7 +56,7 @@ def _list(page: Page) -> Response:
         title="Alerts",
         groups=[group for group in groups if model in {None, group.model_key}],
         alerts=wanted[:MOST_ROWS],
-        more=max(0, len(wanted) - MOST_ROWS),
+        more=len(wanted) > MOST_ROWS or len(found) >= MOST_SOUGHT,
         silences=monitor.silences(active=True),
         slos=sorted(monitor.slos(model_key=model), key=lambda view: view.budget_left),
         statuses=STATUSES,

@@ -18,7 +18,7 @@ from serve.routes import LARGEST
 from serve.routes.audit import PAGE, entries
 
 ROWS, MOST_READ = 50, 2000
-QUICKLY_CHECKED = 2000
+QUICKLY_CHECKED = 500
 """A journal of up to so many appends is checked with each look; a longer one when somebody asks."""
 LEADS = {"dep": "deployments", "job": "jobs", "snap": "snapshots", "alert": "alerts"}
 FILTERS = ("actor", "kind", "subject", "since", "until")

@@ -8,6 +8,7 @@ import pytest
 
 from mldl_ray.demo.load import LiveLoad
 from tests.chromium import BINARY, Tab, chromium
+from tests.journeys.conftest import Rollouts
 
 
 def press(tab: Tab, verb: str, reason: str) -> None:
@@ -17,7 +18,7 @@ def press(tab: Tab, verb: str, reason: str) -> None:
 
 @pytest.mark.skipif(BINARY is None, reason="no Chromium on this machine: apt install chromium")
 @pytest.mark.timeout(240)
-def test_a_person_watches_a_canary_and_takes_it_back(rollouts, load: LiveLoad, tmp_path: Path) -> None:
+def test_a_person_watches_a_canary_and_takes_it_back(rollouts: Rollouts, load: LiveLoad, tmp_path: Path) -> None:
     rollouts.make_stable("1.0.0")
     asked = rollouts.begin("1.0.1", promotion_window=3600)
     with chromium(tmp_path / "chromium") as tab:
@@ -37,7 +38,7 @@ def test_a_person_watches_a_canary_and_takes_it_back(rollouts, load: LiveLoad, t
 
 
 def _looks_around(tab: Tab, url: str, key: str) -> None:
-    """Go from the model to its version, to the job that trained it, and to the moment before the rollback."""
+    """Go from the model to its version, its job, the moment before the rollback, its columns and the audit."""
     tab.open(f"{url}/console/models?text={key}")
     tab.until(f"document.getElementById('live').innerText.includes('{key}')")
     tab.open(f"{url}/console/models/{key}/1.0.1")
@@ -51,3 +52,7 @@ def _looks_around(tab: Tab, url: str, key: str) -> None:
     row = "[...document.querySelectorAll('tr')].find(row => row.innerText.includes('before a rollback'))"
     tab.js(f"{row}.querySelector('a').click()")
     tab.until("document.getElementById('risk') !== null")
+    tab.open(f"{url}/console/drift/{key}/1.0.1")
+    tab.until("document.querySelectorAll('.columns .pair').length > 0")
+    tab.open(f"{url}/console/audit?actor=local")
+    tab.until("document.getElementById('live').innerText.includes('lunch')")
