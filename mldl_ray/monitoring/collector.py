@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from contracts.telemetry import FEATURE
 from mldl_ray.monitoring.batch import Batch
-from mldl_ray.monitoring.reference import SCORE
+from mldl_ray.monitoring.reference import PREDICTION, SCORE
 
 PATIENCE = 4
 LEAST_UNITS = 50
@@ -55,7 +55,7 @@ class Collector:
         answered = np.flatnonzero(~batch.failed() & (batch.numbers("status") < 400))
         if not len(answered):
             return []
-        names = [name for name in batch.table.column_names if name.startswith(FEATURE) or name == SCORE]
+        names = [name for name in batch.table.column_names if name.startswith(FEATURE) or name in {SCORE, PREDICTION}]
         table = batch.table.select(names)
         ids, keys, times = batch.texts("request_id"), batch.texts("key"), batch.numbers("at_s")
         full, keep = [], []

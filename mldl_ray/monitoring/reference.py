@@ -10,6 +10,7 @@ import io
 import math
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,14 @@ from contracts.ports import Blobs
 from contracts.records import TrainedBundle
 from contracts.telemetry import FEATURE
 from mldl_ray.blobs.artifact import read_manifest
+from mldl_ray.monitoring.promise import Promise, promise_of
 
 FILE = "reference.parquet"
 SCORE = "score"
+PREDICTION = "prediction"
+"""The answer as JSON; of classes only, and compared only where the score does not tell it: with several of them."""
+LOSS = "loss"
+"""How wrong a held-out answer was: 0 or 1 for classes, the distance for values."""
 MOST_ROWS = 20_000
 MOST_SAMPLED = 1_000
 Doubles = npt.NDArray[np.float64]
@@ -49,11 +55,23 @@ class Words:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """The held-out rows of a version; ``sample``: some of them as they were, for tests of whole rows."""
+    """The held-out rows of a version.
+
+    ``sample``: some of them as they were, for tests of whole rows. ``table``: all of them, beside their ``losses``;
+    None where they came without labels. ``values``: whether the version answers values, and not classes.
+    """
 
     rows: int
     columns: dict[str, Numbers | Words]
     sample: pa.Table
+    table: pa.Table
+    losses: Doubles | None = None
+    values: bool = False
+
+    @cached_property
+    def promise(self) -> Promise | None:
+        """What they promise about labelled answers; None without labels."""
+        return None if self.losses is None else promise_of(self.losses, values=self.values)
 
     @classmethod
     def of(cls, table: pa.Table) -> Reference:
@@ -64,11 +82,13 @@ class Reference:
         (1, ['f.age', 'f.sex'])
         """
         table = table.slice(0, MOST_ROWS)
-        names = [name for name in table.column_names if name.startswith(FEATURE) or name == SCORE]
+        told = {SCORE, PREDICTION} if _several(table) else {SCORE}
+        names = [name for name in table.column_names if name.startswith(FEATURE) or name in told]
         columns = {name: _column(table[name]) for name in names}
         kept = {name: column for name, column in columns.items() if column is not None}
-        sample = table.select(list(kept)).take(_spread(table.num_rows))
-        return cls(table.num_rows, kept, sample)
+        losses = as_numbers(table[LOSS]) if LOSS in table.column_names else None
+        values, rows = PREDICTION not in table.column_names, table.select(list(kept))
+        return cls(table.num_rows, kept, rows.take(_spread(table.num_rows)), rows, losses, values)
 
     @classmethod
     def load(cls, blobs: Blobs, bundle: TrainedBundle) -> Reference:
@@ -142,6 +162,11 @@ def _column(column: pa.ChunkedArray) -> Numbers | Words | None:
         return Numbers(np.sort(present), len(values) - len(present))
     counts = counted(column)
     return Words(counts, len(column) - counts.total())
+
+
+def _several(table: pa.Table) -> bool:
+    """Say whether there are answers of more than two classes."""
+    return PREDICTION in table.column_names and len(pc.unique(table[PREDICTION])) > 2
 
 
 def _spread(rows: int) -> npt.NDArray[np.int64]:

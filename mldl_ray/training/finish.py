@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import orjson
 import pyarrow as pa
 
 from contracts.errors import Incompatible, Refused
@@ -134,7 +137,7 @@ def finish(
             if view is not None:
                 bundle = bundle.model_copy(update={"input_schema": view.schema.to_json()})
             bundle = bundle.model_copy(update={"cost": cost, "cv_score": trial.score})
-            held_out = reference(model, rows, asked) if answers(model) else None
+            held_out = reference(model, rows, asked, maker.truth) if answers(model) else None
             return Finished(_store(model, held_out, bundle, judged, folder, blobs), judged, tuple(passed))
     raise Incompatible(
         f"none of the best {len(passed)} configurations keeps the constraints: the best one {passed[0].passed_over}; "
@@ -213,21 +216,37 @@ def served_view(maker: Maker) -> ServedView | None:
     return None if maker.asked is None else ServedView(maker.asked.view, maker.asked.schema)
 
 
-def reference(model: BaseModelAdapter, rows: pa.Table, asked: pa.Table | None = None) -> pa.Table:
+def reference(
+    model: BaseModelAdapter,
+    rows: pa.Table,
+    asked: pa.Table | None = None,
+    truth: npt.NDArray[Any] | None = None,
+) -> pa.Table:
     """Give held-out rows in the telemetry's columns, with the model's scores: what live traffic is compared with.
 
-    Telemetry holds what callers send: ``asked``, where a feature view makes the model's rows of it.
+    Telemetry holds what callers send: ``asked``, where a feature view makes the model's rows of it. With the ``truth``
+    there is also a column ``loss``: 0 or 1 for classes, the distance for values; never the truth itself.
     """
-    rows = rows.slice(0, REFERENCE_ROWS)
+    rows, told = rows.slice(0, REFERENCE_ROWS), dict[str, pa.Array]()
+    truth = None if truth is None else truth[:REFERENCE_ROWS]
     if model.task == "classification":
         proba = model.predict_proba(rows)
         scores = proba[:, 1] if proba.shape[1] == 2 else proba.max(axis=1)
+        said = [model.classes[place] for place in proba.argmax(axis=1).tolist()]
+        told["prediction"] = pa.array([orjson.dumps(one).decode() for one in said], pa.string())  # as telemetry has it
+        if truth is not None:
+            told["loss"] = pa.array([float(a != b) for a, b in zip(said, truth.tolist(), strict=True)], pa.float64())
     else:
         raw = model.raw_matrix(model.encoder.transform(rows))
         scores = raw.max(axis=1) if model.task in {"clustering", "reinforcement"} else raw[:, 0]
+        if model.task == "regression" and truth is not None:
+            told["loss"] = pa.array(np.abs(scores - truth), pa.float64())
     sent = rows if asked is None else asked.slice(0, REFERENCE_ROWS)
     named = sent.rename_columns([FEATURE + name for name in sent.column_names])
-    return named.append_column("score", pa.array(scores, pa.float64()))
+    told = {"score": pa.array(scores, pa.float64())} | told
+    for name, values in told.items():
+        named = named.append_column(name, values)
+    return named
 
 
 def iso(now_s: float) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from contracts.evaluations import Evaluation, PredictionInterval
@@ -60,6 +61,11 @@ class Maker(Protocol):
         ...
 
     @property
+    def truth(self) -> npt.NDArray[Any] | None:
+        """What is true of those rows: labels or values; None where that is not known."""
+        ...
+
+    @property
     def asked(self) -> Asked | None:
         """What callers would have sent for those rows, where a feature view makes the columns; else none."""
         ...
@@ -94,6 +100,11 @@ class TableMaker:
     def rows(self, model: BaseModelAdapter) -> pa.Table:
         """Give the held-out rows."""
         return self._plan.held_out.features.select(list(model.schema.names))
+
+    @property
+    def truth(self) -> npt.NDArray[Any] | None:
+        """Give the held-out rows' target, where they have one."""
+        return self._plan.held_out.y if self._plan.held_out.labelled else None
 
     @property
     def asked(self) -> Asked | None:

@@ -135,6 +135,11 @@ class PolicyMaker:
         """Observations come as they are."""
         return
 
+    @property
+    def truth(self) -> None:
+        """No action is known to be the right one."""
+        return
+
     def rows(self, model: BaseModelAdapter) -> pa.Table:
         """Give observations that the policy meets when it plays."""
         assert isinstance(model, PolicyAdapter)  # as above

@@ -338,7 +338,7 @@ def test_a_job_leaves_a_complete_artifact_and_a_complete_record() -> None:
         manifest["files"]
     )
     reference = table_from_parquet(blobs.get(manifest["files"]["reference.parquet"]["digest"]))
-    assert reference.column_names == ["f.a", "f.b", "f.colour", "score"]
+    assert reference.column_names == ["f.a", "f.b", "f.colour", "score", "prediction", "loss"]
     assert reference.num_rows == 120
     assert bundle.version is None
     assert {"f1", "auroc", "logloss", "calibration", "precision"} <= set(bundle.metrics) & set(bundle.intervals)
