@@ -160,6 +160,13 @@ class BaseModelAdapter(ABC):
             by_column[:, owner] += values[:, encoded]
         return Explanation(self.schema.names, by_column, base)
 
+    def representation(self, X: Any) -> Doubles | None:
+        """Give how the model itself sees each row, shape ``(n, width)``: what drift of embeddings is measured on.
+
+        None where the family has none of its own; a family that has (a hidden layer) overrides this.
+        """
+        return None
+
     # Matrices in: what a search repeats
 
     def fit_matrix(

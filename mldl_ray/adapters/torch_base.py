@@ -197,6 +197,22 @@ class TorchAdapter(BaseModelAdapter):
         centre, scale = self._target
         return np.asarray(np.concatenate(parts) * scale + centre)
 
+    def representation(self, X: Any) -> Doubles | None:
+        """Give the last hidden layer of each row; None where the network is no chain, or has no hidden layer."""
+        import torch  # noqa: PLC0415  # as above
+        from torch import nn  # noqa: PLC0415  # as above
+
+        if not isinstance(self._model, nn.Sequential) or len(self._model) < 2:
+            return None
+        M = self.encoder.transform(X)
+        self._check_matrix(M)
+        hidden, parts = self._model[:-1], list[Doubles]()
+        with torch.no_grad():
+            for start in range(0, len(M), self.rows_at_once):
+                rows = torch.tensor(M[start : start + self.rows_at_once], dtype=torch.float64)
+                parts.append(hidden(rows).flatten(1).numpy())
+        return np.concatenate(parts) if parts else None
+
     def gradient(self, M: Matrix, answers: npt.NDArray[Any]) -> Doubles:
         """Give the slope of each row's loss along its encoded columns, 0 where one is missing: what an attack climbs.
 

@@ -3,8 +3,9 @@
 Rows are encoded column by column (numbers by their rank among both samples, categories one-hot), so that no unit and no
 outlier decides. The kernel is Gaussian, its width the median distance. A permutation test is exact whatever the kernel.
 It cannot say less than ``1 / (PERMUTATIONS + 1)``, so it runs when the budget saved for it since the last time allows
-that much: seldom where windows are short. Which columns moved is told by a classifier that has to tell live rows from
-held-out ones, on rows that it did not learn from.
+that much: seldom where windows are short. Where the model has a representation of its own (the last hidden layer of a
+network), rows are compared in that too: embeddings move where no column does. Which columns moved is told by a
+classifier that has to tell live rows from held-out ones, on rows that it did not learn from.
 
 Sources: Gretton et al., *A kernel two-sample test* (JMLR 2012); Lopez-Paz & Oquab, *Revisiting classifier two-sample
 tests* (ICLR 2017).
@@ -12,6 +13,7 @@ tests* (ICLR 2017).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,18 +33,27 @@ LEAST_ALPHA = 0.025
 """The budget that must have been saved for a test: twenty a month at one false alarm a month."""
 MOST_WORDS = 20
 NAMED = 3
+Represent = Callable[[pa.Table, pa.Table], Any]
+"""From held-out and live rows in the telemetry's columns to one matrix, a line per row; None where it cannot."""
 
 
 class Joint(NamedTuple):
-    """How the rows compare as a whole; ``columns``: that tell live from held-out rows, the best first."""
+    """How the rows compare as a whole.
+
+    ``columns``: that tell live from held-out rows, the best first. ``width``: of the model's own representation of the
+    rows; None where they were compared without one.
+    """
 
     distance: float
     p: float
     columns: tuple[str, ...]
     rows: int
+    width: int | None = None
 
 
-def compare_jointly(reference: Reference, window: pa.Table, alpha: float, seed: int = 0) -> Joint | None:
+def compare_jointly(
+    reference: Reference, window: pa.Table, alpha: float, seed: int = 0, represent: Represent | None = None
+) -> Joint | None:
     """Compare rows, each as a whole; None when there are too few, or no columns.
 
     Args:
@@ -50,6 +61,7 @@ def compare_jointly(reference: Reference, window: pa.Table, alpha: float, seed: 
         window: Live rows.
         alpha: The columns are named only when p reaches it, because that costs more than the test.
         seed: Of the rows drawn and the permutations.
+        represent: Gives the model's own representation of rows; distances in it count as much as those of the columns.
     """
     random = np.random.default_rng(seed)
     then, now = _drawn(reference.sample, random), _drawn(window, random)
@@ -58,9 +70,13 @@ def compare_jointly(reference: Reference, window: pa.Table, alpha: float, seed: 
         return None
     blocks = [_encoded(reference, name, then, now) for name in names]
     live = np.arange(then.num_rows + now.num_rows) >= then.num_rows
-    distance, p = _permuted(_kernel(np.hstack(blocks)), live, random)
+    kernel = _kernel(np.hstack(blocks))
+    inner = None if represent is None else represent(then, now)
+    if inner is not None:  # the mean of two kernels is one, and the permutation test is exact with any
+        kernel = (kernel + _kernel(_standardised(inner))) / 2
+    distance, p = _permuted(kernel, live, random)
     columns = _telling(names, blocks, live, random) if p <= alpha else ()
-    return Joint(distance, p, columns, now.num_rows)
+    return Joint(distance, p, columns, now.num_rows, None if inner is None else inner.shape[1])
 
 
 def _drawn(table: pa.Table, random: np.random.Generator) -> pa.Table:
@@ -82,6 +98,12 @@ def _encoded(reference: Reference, name: str, then: pa.Table, now: pa.Table) -> 
     known, counts = np.unique(words.astype(str), return_counts=True)
     frequent = known[np.argsort(-counts, kind="stable")[:MOST_WORDS]]
     return (words.astype(str)[:, None] == frequent[None, :]) / np.sqrt(2)
+
+
+def _standardised(inner: Any) -> Any:
+    """Scale by what both samples show, so that they count alike; what does not vary is left out by its zeros."""
+    spread = inner.std(axis=0)
+    return (inner - inner.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
 
 
 def _kernel(X: Any) -> Any:
