@@ -29,12 +29,14 @@ from mldl_ray.monitoring import exposition, live, pictures, slo
 from mldl_ray.monitoring.alerts import Alerts
 from mldl_ray.monitoring.answers import checked_labels
 from mldl_ray.monitoring.batch import Batch
+from mldl_ray.monitoring.concept import ConceptWatch, labels_seen
 from mldl_ray.monitoring.counts import Counts, Place
 from mldl_ray.monitoring.history import History
 from mldl_ray.monitoring.kpis import Kpis
 from mldl_ray.monitoring.labels import label_items
 from mldl_ray.monitoring.recent import Recents, recent_rows
 from mldl_ray.monitoring.reference import Reference
+from mldl_ray.monitoring.representation import Representations
 from mldl_ray.monitoring.selections import MOST_GROUPS
 from mldl_ray.monitoring.slo import Want
 from mldl_ray.monitoring.versions import Profile, Stream, Versions
@@ -73,6 +75,12 @@ class Monitor(Alerting):
         self._watch = DriftWatch(
             self._versions.reference,
             window_rows=defaults.window_rows,
+            false_alarms_per_month=defaults.false_alarms_per_month,
+            represent=Representations(self._bundle, blobs).of,
+        )
+        self._concept = ConceptWatch(
+            self._versions.reference,
+            versions=self._watch.versions,
             false_alarms_per_month=defaults.false_alarms_per_month,
         )
         self._alerts, self._kpis = Alerts(journal, clock), Kpis(journal, clock)
@@ -160,8 +168,8 @@ class Monitor(Alerting):
     def rollout(self, deployment: Deployment) -> RolloutTelemetry:
         """Give what the judge of a rollout may look at: both arms and pairs per epoch, and the candidate's alerts.
 
-        An alert that someone acknowledged is not held against the candidate. The fairness delta and ``ece_sure`` are
-        lower bounds, valid however often one looks: few requests never end a rollout by them.
+        An alert that someone acknowledged, or of a move that does no harm, is not held against the candidate. The
+        fairness delta and ``ece_sure`` are lower bounds, valid however often one looks: few requests end no rollout.
         """
         with self._lock:
             stable, candidate = self._counts.rollouts.arms(deployment)
@@ -171,7 +179,11 @@ class Monitor(Alerting):
             outcomes = self._counts.rollouts.outcomes(deployment)
             selections = self._counts.rollouts.selections(deployment)
         mine = (deployment.model_key, deployment.version)
-        causes = {a.kind for a in self._alerts.unresolved() if a.status == "open" and (a.model_key, a.version) == mine}
+        causes = {
+            a.kind
+            for a in self._alerts.unresolved()
+            if a.status == "open" and (a.model_key, a.version) == mine and not _harmless(a)
+        }
         alpha = deployment.spec.alpha / MOST_GROUPS
         profile = self._profile(mine) if outcomes.labelled or pairs else Profile()
         return RolloutTelemetry(
@@ -296,6 +308,7 @@ class Monitor(Alerting):
     def _follow_up(self, due: list[Due], missed: list[Want], now_s: float) -> None:
         drifts = [want for one in due if (want := self._watch.judge(one, now_s)) is not None]
         drifts += [want for one in due if (want := self._quality.judge(one.stream, one.full.table)) is not None]
+        drifts += self._look_at_labels(now_s)
         burning = self._levels.look(now_s, self._calm)
         with self._lock:
             for want in [*missed, *drifts, *burning]:
@@ -303,6 +316,16 @@ class Monitor(Alerting):
                     self._wanted.setdefault(want.cause, want)
         self._raise_wanted(now_s)
         self._history.flush_if_due(now_s)
+
+    def _look_at_labels(self, now_s: float) -> list[Want]:
+        if not self._concept.due(now_s):
+            return []
+        with self._lock:
+            seen = labels_seen({place: window.outcomes for place, window in self._counts.windows.items()})
+        return self._concept.look(seen, now_s)
+
+    def _drift(self, stream: Stream) -> Json:
+        return self._watch.state(stream) | {"labels": self._concept.state(stream)}
 
     def _calm(self, alert: Alert) -> bool:
         """Say whether the level that an alert is about is kept now."""
@@ -339,7 +362,7 @@ class Monitor(Alerting):
             return live.by_endpoint(
                 self._counts.windows,
                 profiles,
-                self._watch.state,
+                self._drift,
                 now_s=self._clock.now_s(),
                 cost_per_second=self._price,
             )
@@ -351,6 +374,11 @@ class Monitor(Alerting):
         except (NotFound, Broken, Unavailable) as error:
             log.info("what %s %s answers is not known: %s", *stream, error)
             return Profile()
+
+
+def _harmless(alert: Alert) -> bool:
+    """Say whether an alert is of a move that surely costs nothing: it takes no rollout back."""
+    return alert.kind == "drift" and alert.severity == "info"
 
 
 def _standing(view: SloView) -> Json:

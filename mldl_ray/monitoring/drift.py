@@ -34,6 +34,8 @@ from contracts.telemetry import FEATURE
 from mldl_ray.monitoring.reference import Numbers, Reference, Words, as_numbers, counted
 
 MONTH_S = 30 * 86_400.0
+COLUMNS_SHARE, ROWS_SHARE, LABELS_SHARE = 0.25, 0.5, 0.25
+"""Of the budget: for the columns, for rows as a whole (see ``joint``), for labels (see ``concept``)."""
 MOST_ALPHA = 0.05
 """No window spends more, however long it took to fill."""
 SHORTEST_ROW_S = 1 / 100_000

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
 
 from mldl_ray.deployment.miscalibration import ConfidenceBin, least_calibration_error
+from mldl_ray.monitoring.promise import error_size
 
 BINS = 15
 LEAST_LABELS = 500
@@ -36,6 +38,7 @@ class Outcomes:
         self.labelled = self.correct = 0
         self.scored = 0
         self.absolute_error = 0.0
+        self.error_sizes: Counter[int] = Counter()  # see ``promise``
         self._bins = np.zeros((2, 3, BINS))  # two or several classes × (rows, confidence, hits) × bin
 
     def add(self, label: Any, value: Any, score: float | None) -> None:
@@ -45,6 +48,7 @@ class Outcomes:
         self.correct += hit
         if is_number(label) and is_number(value):
             self.absolute_error += abs(label - value)
+            self.error_sizes[error_size(abs(label - value))] += 1
         if score is None or not 0 <= score <= 1:
             return
         self.scored += 1
@@ -88,6 +92,7 @@ class Outcomes:
             total.correct += part.correct
             total.scored += part.scored
             total.absolute_error += part.absolute_error
+            total.error_sizes.update(part.error_sizes)
             total._bins += part._bins
         return total
 
@@ -96,6 +101,7 @@ class Outcomes:
         since = Outcomes()
         since.labelled, since.correct = self.labelled - earlier.labelled, self.correct - earlier.correct
         since.scored, since.absolute_error = self.scored - earlier.scored, self.absolute_error - earlier.absolute_error
+        since.error_sizes = self.error_sizes - earlier.error_sizes
         since._bins = self._bins - earlier._bins
         return since
 

@@ -1,4 +1,7 @@
-"""Drift, watched over time: each version's rows gathered, full windows tested, the budget divided among versions."""
+"""Drift, watched over time: each version's rows gathered, full windows tested, the budget divided among versions.
+
+What an alert says is in ``drift_wants``; labels are watched in ``concept``.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,24 @@ from contracts.errors import Broken, NotFound, Unavailable
 from contracts.specs import Json
 from mldl_ray.monitoring.batch import Batch
 from mldl_ray.monitoring.collector import Collector, Full
-from mldl_ray.monitoring.drift import MONTH_S, MOST_ALPHA, Verdict, alpha_of, compare
-from mldl_ray.monitoring.joint import LEAST_ALPHA, Joint, compare_jointly
-from mldl_ray.monitoring.reference import SCORE, Reference
+from mldl_ray.monitoring.drift import (
+    COLUMNS_SHARE,
+    MONTH_S,
+    MOST_ALPHA,
+    ROWS_SHARE,
+    Verdict,
+    alpha_of,
+    compare,
+)
+from mldl_ray.monitoring.drift_wants import Ranked, column_states, columns_want, joint_want, ranked
+from mldl_ray.monitoring.joint import LEAST_ALPHA, Joint, Represent, compare_jointly
+from mldl_ray.monitoring.reference import Reference
 from mldl_ray.monitoring.slo import Want
 from mldl_ray.monitoring.versions import Stream
 
 MOST_VERSIONS = 256
+MOST_COLUMNS = 20
+"""Shown of a version."""
 
 
 class Due(NamedTuple):
@@ -49,6 +63,7 @@ class _State:
     windows: int = 0
     drifted: int = 0
     last: Verdict | None = None
+    order: Ranked | None = None
     why_not: str | None = None
     saved: float = 0.0
     jointly: int = 0
@@ -64,12 +79,19 @@ class DriftWatch:
         reference: Gives a version's held-out rows; raises NotFound, Broken or Unavailable.
         window_rows: Units of one test.
         false_alarms_per_month: The budget of this monitor, over all versions together.
+        represent: Gives what a version's own representation of rows is made by; None where it has none.
     """
 
     def __init__(
-        self, reference: Callable[[Stream], Reference], *, window_rows: int, false_alarms_per_month: float
+        self,
+        reference: Callable[[Stream], Reference],
+        *,
+        window_rows: int,
+        false_alarms_per_month: float,
+        represent: Callable[[Stream], Represent | None] = lambda _: None,
     ) -> None:
         self._reference, self._rows, self._budget = reference, window_rows, false_alarms_per_month
+        self._represent = represent
         self._states: OrderedDict[Stream, _State] = OrderedDict()
 
     def add(self, batch: Batch, now_s: float) -> list[Due]:
@@ -94,21 +116,22 @@ class DriftWatch:
         except (NotFound, Broken, Unavailable) as error:
             state.why_not = error.message
             return None
-        alpha = self._alpha(due.full, now_s) / 2  # half for the columns, half for the rows as a whole
-        verdict = compare(reference, due.full.table, alpha)
+        alpha = self._alpha(due.full, now_s)
+        verdict = compare(reference, due.full.table, COLUMNS_SHARE * alpha)
+        order = ranked(reference, due.full.table, verdict) if verdict.drifted else None
         with state.lock:
-            state.saved, spent = _spent(state.saved + alpha)
+            state.saved, spent = _spent(state.saved + ROWS_SHARE * alpha)
             state.jointly += spent > 0
-        joint = compare_jointly(reference, due.full.table, spent) if spent else None
+        joint = self._jointly(due, reference, spent) if spent else None
         moved = joint is not None and joint.p <= spent
         with state.lock:
-            state.why_not, state.last = None, verdict
+            state.why_not, state.last, state.order = None, verdict, order
             state.window, state.joint = due.full.table, joint if moved else None
             state.windows += 1
             state.drifted += verdict.drifted or moved
-        if verdict.drifted:
-            return _want(due, verdict)
-        return _joint_want(due, reference, joint, spent) if joint is not None and moved else None
+        if order is not None:
+            return columns_want(due.stream, due.full, verdict, order)
+        return joint_want(due.stream, due.full, reference, joint, spent) if joint is not None and moved else None
 
     def state(self, stream: Stream) -> Json:
         """Say how far the watch over a version is."""
@@ -127,6 +150,7 @@ class DriftWatch:
             "worst_column": worst.column if worst else None,
             "worst_p": worst.p if worst else None,
             "threshold": last.threshold if last else None,
+            "columns": column_states(last, state.order, MOST_COLUMNS) if last else [],
             "why_not": state.why_not,
         }
 
@@ -138,55 +162,20 @@ class DriftWatch:
             last, window, joint = state.last, state.window, state.joint
         return Look(self.state(stream), last, state.collector.so_far() if window is None else window, joint)
 
+    def versions(self, now_s: float) -> int:
+        """Count the versions that share the budget: those heard within the month."""
+        return sum(state.heard_s > now_s - MONTH_S for state in list(self._states.values()))
+
+    def _jointly(self, due: Due, reference: Reference, alpha: float) -> Joint | None:
+        represent = self._represent(due.stream)
+        return compare_jointly(reference, due.full.table, alpha, represent=represent)
+
     def _alpha(self, full: Full, now_s: float) -> float:
-        """Give the window its part of the budget; every version heard within the month has an equal part."""
-        versions = sum(state.heard_s > now_s - MONTH_S for state in list(self._states.values()))
+        """Give the window its part of the budget; every version has an equal part."""
+        versions = self.versions(now_s)
         return alpha_of(full.span_s, full.seen, false_alarms_per_month=self._budget, versions=versions)
 
 
 def _spent(saved: float) -> tuple[float, float]:
     """Say what stays saved and what the joint test of this window may spend: all of it, once that is enough."""
     return (0.0, min(saved, MOST_ALPHA / 2)) if saved >= LEAST_ALPHA else (saved, 0.0)
-
-
-def _joint_want(due: Due, reference: Reference, joint: Joint, alpha: float) -> Want:
-    model_key, version = due.stream
-    named = ", ".join(joint.columns)
-    what = f"; a classifier tells them apart by {named}" if named else ""
-    return Want(
-        f"drift:{model_key}:{version}",
-        "drift",
-        "warning",
-        model_key,
-        version,
-        f"the inputs of {model_key} {version} moved together although no column did alone{what} "
-        f"({joint.rows} rows against {reference.sample.num_rows} held-out ones)",
-        {
-            "test": "maximum_mean_discrepancy",
-            "statistic": joint.distance,
-            "p": joint.p,
-            "alpha": alpha,
-            "columns": [{"column": name} for name in joint.columns],
-            "rows": joint.rows,
-            "reference_rows": reference.sample.num_rows,
-            "span_s": round(due.full.span_s, 3),
-            "rows_seen": due.full.seen,
-        },
-    )
-
-
-def _want(due: Due, verdict: Verdict) -> Want:
-    model_key, version = due.stream
-    found = verdict.surprising
-    answers = any(shift.column == SCORE for shift in found)
-    what = "inputs and answers" if answers else "inputs"
-    return Want(
-        f"drift:{model_key}:{version}",
-        "drift",
-        "critical" if answers else "warning",
-        model_key,
-        version,
-        f"the {what} of {model_key} {version} moved: {verdict.words} ({len(found)} of {len(verdict.shifts)} columns, "
-        f"{verdict.rows} rows against {verdict.reference_rows} held-out ones)",
-        verdict.evidence() | {"span_s": round(due.full.span_s, 3), "rows_seen": due.full.seen},
-    )

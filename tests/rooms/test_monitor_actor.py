@@ -63,8 +63,7 @@ class Scene:
     def _register(self, version: str, folder: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "adapter.json").write_text(json.dumps({"task": "classification", "classes": [0, 1]}))
-        columns = {"f.age": self.random.normal(40, 10, 2000), "score": self.random.random(2000)}
-        pq.write_table(pa.table(columns), folder / "reference.parquet")
+        pq.write_table(pa.table(self.held_out()), folder / "reference.parquet")
         digest = store_artifact(self.blobs, folder, {"family": "lr"})
         bundle = TrainedBundle(
             model_key=KEY,
@@ -79,6 +78,10 @@ class Scene:
             kind="model_version", key=f"{KEY}@{version}", expected_version=0, body=bundle.model_dump(mode="json")
         )
         self.journal.append([write], actor="ann", reason="registered")
+
+    def held_out(self) -> dict[str, Any]:
+        """Draw the rows that live ones are compared with."""
+        return {"f.age": self.random.normal(40, 10, 2000), "score": self.random.random(2000)}
 
     def batch(self, count: int, *, version: str = STABLE, role: str = "stable", **facts: Any) -> bytes:
         """Make a batch of ordinary rows; each fact overrides a column (one value or one per row) or the metadata."""
