@@ -12,13 +12,17 @@ import os
 import sys
 from collections.abc import Sequence
 
+from bench.drifts.labelled import label_false_alarms
 from bench.drifts.measured import false_alarms, power, speed
 from bench.drifts.streams import SHIFTS, TARGETS
+from bench.ingest import measured as ingest
 from contracts.specs import Json
 
-PARTS = ("speed", "false_alarms", "power")
+PARTS = ("speed", "ingest", "false_alarms", "power")
 WINDOWS = (100, 1_000, 10_000)
 MONTHS = {100: 20, 1_000: 15, 10_000: 4}
+LABEL_MONTHS = 200
+BATCHES = 40
 STREAMS, LONGEST = 8, 10
 """Streams a shift, windows a stream."""
 
@@ -34,10 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result: Json = {"bench": "drift", "cpus": os.cpu_count(), "quick": asked.quick}
     if "speed" in asked.parts:
         result["speed"] = _said(speed(max(3, 8 // share)))
+        result["vs_evidently"] = result["speed"]["vs_evidently"]
+    if "ingest" in asked.parts:
+        result["ingest_rows_per_s"] = _said(ingest(BATCHES // share))["ingest_rows_per_s"]
     if "false_alarms" in asked.parts:
         result["false_alarms"] = [
             _said(false_alarms(name, rows, max(1, MONTHS[rows] // share))) for name in TARGETS for rows in WINDOWS
         ]
+        result["label_false_alarms"] = [_said(label_false_alarms(name, LABEL_MONTHS // share)) for name in TARGETS]
     if "power" in asked.parts:
         result["power"] = [_said(power(kind, 1_000, STREAMS // share, LONGEST)) for kind in asked.shifts]
     print(json.dumps(result))

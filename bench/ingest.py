@@ -21,6 +21,7 @@ from actors.monitor import Monitor
 from contracts.ports import Write
 from contracts.records import TrainedBundle
 from contracts.slos import Slo
+from contracts.specs import Json
 from mldl_ray.blobs import MemoryBlobs
 from mldl_ray.blobs.artifact import store_artifact
 from mldl_ray.clock import SystemClock
@@ -83,11 +84,8 @@ def batch(number: int) -> bytes:
     return sink.getvalue()
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batches", type=int, default=40)
-    batches = parser.parse_args().batches
+def measured(batches: int) -> Json:
+    """Let a fresh monitor take batches of ``BATCH_ROWS``."""
     with tempfile.TemporaryDirectory() as home:
         taking, sent = monitor(Path(home), reference()), [batch(number) for number in range(batches + 2)]
         for one in sent[:2]:
@@ -98,19 +96,22 @@ def main() -> None:
         taking.flush()
         cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
     rows = batches * BATCH_ROWS
-    print(
-        json.dumps(
-            {
-                "bench": "ingest",
-                "ingest_rows_per_s": round(rows / cpu_s),
-                "rows_per_wall_s": round(rows / wall_s),
-                "rows": rows,
-                "features": FEATURES,
-                "batch_rows": BATCH_ROWS,
-                "cpu_s": round(cpu_s, 3),
-            }
-        )
-    )
+    return {
+        "bench": "ingest",
+        "ingest_rows_per_s": round(rows / cpu_s),
+        "rows_per_wall_s": round(rows / wall_s),
+        "rows": rows,
+        "features": FEATURES,
+        "batch_rows": BATCH_ROWS,
+        "cpu_s": round(cpu_s, 3),
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batches", type=int, default=40)
+    print(json.dumps(measured(parser.parse_args().batches)))
 
 
 if __name__ == "__main__":

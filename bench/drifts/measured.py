@@ -15,11 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.stats import binomtest
 
+from bench.drifts.labelled import Labels, with_losses
 from bench.drifts.rivals import Rivals
 from bench.drifts.streams import SHIFTS, drawn, scored, source
 from bench.peers.environment import checked, environment
 from contracts.specs import Json
-from mldl_ray.monitoring.drift import MONTH_S, alpha_of, compare
+from mldl_ray.monitoring.drift import COLUMNS_SHARE, MONTH_S, alpha_of, compare
+from mldl_ray.monitoring.drift_wants import ranked
 from mldl_ray.monitoring.reference import Reference
 
 PINS = ("evidently==0.7.23", "pandas==2.3.3", "numpy==2.4.6", "scipy==1.17.1", "scikit-learn==1.9.1", "pyarrow==26.0.1")
@@ -87,24 +89,33 @@ def false_alarms(name: str, rows: int, months: int) -> Json:
 
 
 def power(kind: str, rows: int, streams: int, windows: int) -> Json:
-    """Say how soon a shift that begins at once is found: share of windows with an alarm, rows until the first."""
+    """Say how soon a shift that begins at once is found: share of windows with an alarm, rows until the first.
+
+    ``severities``: of our alarms by columns, by what the move seems to cost.
+    """
     random = np.random.default_rng(1)
     census = source("adult")
-    alpha = alpha_of(rows / ROWS_PER_S, rows, false_alarms_per_month=BUDGET, versions=1)
+    span_s = rows / ROWS_PER_S
+    alpha = COLUMNS_SHARE * alpha_of(span_s, rows, false_alarms_per_month=BUDGET, versions=1)
+    severities: Counter[str] = Counter()
     said: dict[str, list[list[bool]]] = {}
     for _ in range(streams):
         rows_then = drawn(census.table, random, REFERENCE_ROWS)
-        reference, rivals = Reference.of(rows_then), Rivals(rows_then.drop_columns(["label"]))
+        held_out, rivals = with_losses(rows_then), Rivals(rows_then.drop_columns(["label"]))
+        reference, labels = Reference.of(held_out), Labels(held_out, rows, span_s)
         stream: dict[str, list[bool]] = {}
         for _ in range(windows):
             window = scored(census.model, SHIFTS[kind](drawn(census.table, random, rows), random))
-            verdicts = {"mldl": compare(reference, window, alpha).drifted} | rivals.verdicts(window)
+            verdict = compare(reference, window, alpha)
+            if verdict.drifted:
+                severities[ranked(reference, window, verdict).severity] += 1
+            verdicts = {"mldl": verdict.drifted} | labels.verdicts(window) | rivals.verdicts(window)
             for who, alarm in verdicts.items():
                 stream.setdefault(who, []).append(alarm)
         for who, alarms in stream.items():
             said.setdefault(who, []).append(alarms)
     found = {who: {"power": _power(each), "delay_rows": _delay(each, rows)} for who, each in said.items()}
-    return {"shift": kind, "window_rows": rows, "alpha": alpha, **found}
+    return {"shift": kind, "window_rows": rows, "alpha": alpha, "severities": dict(severities), **found}
 
 
 def _power(streams: Iterable[list[bool]]) -> float:
