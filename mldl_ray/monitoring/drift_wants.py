@@ -10,6 +10,7 @@ from contracts.specs import Json
 from contracts.telemetry import FEATURE
 from mldl_ray.monitoring.collector import Full
 from mldl_ray.monitoring.drift import NAMED, Shift, Verdict
+from mldl_ray.monitoring.group_answers import GroupMove, moved_group
 from mldl_ray.monitoring.harm import ASSUMPTION, Harm, harm, tolerated
 from mldl_ray.monitoring.joint import Joint
 from mldl_ray.monitoring.reference import PREDICTION, SCORE, Reference
@@ -21,12 +22,16 @@ _ANSWERS = frozenset({SCORE, PREDICTION})
 
 
 class Ranked(NamedTuple):
-    """The columns that moved, the one that costs most first; ``overall``: by the score, all columns at once."""
+    """The columns that moved, the one that costs most first.
+
+    ``overall``: by the score, all columns at once. ``group``: whose answers moved, where the columns together hide it.
+    """
 
     columns: tuple[tuple[Shift, Harm | None], ...]
     overall: Harm | None
     tolerated: float
     values: bool
+    group: GroupMove | None = None
 
     @property
     def harms(self) -> list[Harm]:
@@ -43,10 +48,10 @@ class Ranked(NamedTuple):
     def harmless(self) -> bool:
         """Say whether all that moved together surely costs no more, if the assumption holds.
 
-        Never when one is unknown. All columns at once must only seem to: even where nothing moved, no window is large
-        enough to show that surely.
+        Never when one is unknown, or the answers to one group moved. All columns at once must only seem to: even where
+        nothing moved, no window is large enough to show that surely.
         """
-        if self.overall is None or any(cost is None for _, cost in self.columns):
+        if self.overall is None or self.group is not None or any(cost is None for _, cost in self.columns):
             return False
         together = sum(max(0.0, cost.high) for _, cost in self.columns if cost is not None)
         return together <= self.tolerated and self.overall.loss <= self.tolerated
@@ -65,19 +70,20 @@ class Ranked(NamedTuple):
         """Say what it seems to cost, for a person; nothing where that is unknown."""
         if not self.harms:
             return ""
+        group = "" if self.group is None else self.group.words
         worst = max(self.harms, key=lambda cost: cost.loss)
         if self.values:
-            return (
-                f"; it seems to add {worst.loss:.3g} ({worst.low:.3g} to {worst.high:.3g}) to the mean absolute error"
-            )
-        return f"; it seems to cost {worst.loss:.1%} ({worst.low:.1%} to {worst.high:.1%}) of accuracy"
+            span = f"{worst.low:.3g} to {worst.high:.3g}"
+            return f"; it seems to add {worst.loss:.3g} ({span}) to the mean absolute error{group}"
+        return f"; it seems to cost {worst.loss:.1%} ({worst.low:.1%} to {worst.high:.1%}) of accuracy{group}"
 
 
 def ranked(reference: Reference, window: pa.Table, verdict: Verdict) -> Ranked:
     """Estimate what each column that moved costs, and put them in that order; by how surprising they are if unknown."""
     found = [(shift, harm(reference, window, _name(reference, shift))) for shift in verdict.surprising]
     found.sort(key=lambda one: -one[1].loss if one[1] is not None else float("-inf"))
-    return Ranked(tuple(found), harm(reference, window, SCORE), tolerated(reference), reference.values)
+    overall, group = harm(reference, window, SCORE), moved_group(reference, window)
+    return Ranked(tuple(found), overall, tolerated(reference), reference.values, group)
 
 
 def columns_want(stream: Stream, full: Full, verdict: Verdict, order: Ranked) -> Want:
@@ -157,6 +163,7 @@ def _costs(order: Ranked, verdict: Verdict) -> Json:
         "overall": order.overall.evidence(),
         "tolerated_loss": order.tolerated,
         "assumption": ASSUMPTION,
+        "group_moved": None if order.group is None else order.group._asdict(),
     }
 
 

@@ -27,6 +27,7 @@ def rows(random: np.random.Generator, count: int = 1000, **given: Any) -> dict[s
         "f.hard": hard,
         "f.idle": random.random(count),
         "f.word": random.choice(["a", "b", "c"], count),
+        "f.group": np.where(random.random(count) < 0.05, "few", "most"),
         "score": 1 - wrong + random.normal(0, 0.001, count),
     }
     return columns | {f"f.{name}": values for name, values in given.items()}
@@ -73,6 +74,18 @@ def test_the_column_that_costs_most_comes_first_however_little_it_moved(referenc
     assert {"idle", "hard"} <= set(names)
     assert names.index("hard") < names.index("idle")
     assert found.evidence["columns"][names.index("idle")]["p"] < found.evidence["columns"][names.index("hard")]["p"]
+
+
+def test_a_move_that_changes_the_answers_to_a_few_is_a_warning_that_names_them(reference: Reference) -> None:
+    random = np.random.default_rng(11)
+    columns = rows(random, idle=random.random(1000) ** 1.3)
+    assert want(reference, columns).severity == "info"
+    columns["score"] = columns["score"] + np.where(columns["f.group"] == "few", 0.002, 0)
+    found = want(reference, columns)
+    assert [column["column"] for column in found.evidence["columns"]] == ["idle"]  # all together hide it
+    assert found.severity == "warning"
+    assert "; answers to group few moved: mean score " in found.message
+    assert found.evidence["group_moved"]["group"] == "few"
 
 
 def test_what_was_never_seen_is_never_harmless(reference: Reference) -> None:
