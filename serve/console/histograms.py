@@ -9,7 +9,7 @@ from serve.console.render import figure, share
 
 WIDTH, LEFT, RIGHT, TOP = 440, 8, 8, 12
 HIGH, FOOT = 130, 22
-ROW, LABEL, SHARES = 34, 150, 96
+ROW, LABEL, SHARES = 34, 150, 112
 
 
 def histograms(column: ColumnDrift) -> Markup:
