@@ -9,7 +9,7 @@ from serve.console.render import figure, share
 
 WIDTH, LEFT, RIGHT, TOP = 440, 8, 8, 12
 HIGH, FOOT = 130, 22
-ROW, LABEL, SHARES = 34, 150, 112
+ROW, LABEL, SHARES = 34, 152, 124
 
 
 def histograms(column: ColumnDrift) -> Markup:
@@ -61,7 +61,7 @@ def _rows(bars: tuple[Bar, ...]) -> str:
 
     def row(place: int, bar: Bar) -> str:
         y, told = place * ROW, share(bar.reference) + (f" → {share(bar.live)}" if bar.live is not None else "")
-        words = bar.label if len(bar.label) <= 21 else bar.label[:20] + "…"
+        words = bar.label if len(bar.label) <= 18 else bar.label[:17] + "…"
         live = length * (bar.live or 0.0) / most
         return (
             f'<text x="{LABEL - 8}" y="{y + 20}" text-anchor="end">{escape(words)}</text>'
