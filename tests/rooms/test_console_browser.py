@@ -107,7 +107,8 @@ def test_nothing_is_wider_than_a_phone_and_the_dark_is_dark(world: World, tab: T
     taken = world.client(key=secret(world, "admin")).snapshot_export("a moment").snapshot_id
     world.registered("1.2.0")
     snapshots = ("/console/snapshots", f"/console/snapshots/{taken}")
-    for path in ("/", *models, "/console/deployments", f"/console/deployments/{asked}", *snapshots):
+    watching = ("/console/drift", "/console/alerts", "/console/audit")
+    for path in ("/", *models, "/console/deployments", f"/console/deployments/{asked}", *snapshots, *watching):
         tab.open(world.settings.url + path)
         assert tab.js("document.documentElement.scrollWidth") <= 390
         assert tab.js("getComputedStyle(document.body).backgroundColor") == "rgb(13, 17, 23)"
