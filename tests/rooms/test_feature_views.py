@@ -216,7 +216,8 @@ def test_a_version_carries_its_view_and_answers_what_its_model_says_of_the_featu
     found = model.predict(sent(table, names(view.inputs)))
     assert np.allclose(np.array(found.probabilities), expected, atol=1e-6)
     reference = pq.read_table(folder / "reference.parquet")
-    assert reference.column_names == [*(f"f.{name}" for name in names(view.inputs)), "score"]
+    told = ["score", "prediction", "loss"]
+    assert reference.column_names == [*(f"f.{name}" for name in names(view.inputs)), *told]
     first = model.predict([found.rows[0]])
     assert first.probabilities == [found.probabilities[0]] if found.probabilities else False
 
