@@ -192,6 +192,16 @@ class AdapterConformance:
             alone = np.concatenate([scores(adapter, table.slice(i, 1)) for i in range(20)])
             assert close(alone, whole[:20], self.tolerance)
 
+    def test_a_representation_has_a_line_per_row_that_depends_on_it_alone(self) -> None:
+        for adapter, table in self.learned():
+            whole = adapter.representation(table)
+            if whole is not None:
+                assert whole.ndim == 2
+                assert np.isfinite(whole).all()
+                part = adapter.representation(table.slice(5, 7))
+                assert part is not None
+                assert close(part, whole[5:12], self.tolerance)
+
     def test_column_order_does_not_matter(self) -> None:
         for adapter, table in self.learned():
             turned = table.select(table.column_names[::-1])
