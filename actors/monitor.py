@@ -232,7 +232,7 @@ class Monitor(Alerting):
         }
 
     def drift(self, model_key: str, version: str, *, skip: int = 0, limit: int = 30) -> DriftView:
-        """Show a version's live rows beside its held-out ones, the most surprising columns first.
+        """Show a version's live rows beside its held-out ones, the columns first whose move seems to cost most.
 
         Args:
             model_key: Of the version.

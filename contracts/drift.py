@@ -17,6 +17,14 @@ class Bar(Words):
     live: float | None = Field(description="Share of the live rows that have a value; none: no such row yet.")
 
 
+class Cost(Words):
+    """What a move seems to cost, with a 95% interval, if answers are as often wrong as on held-out rows like these."""
+
+    loss: float = Field(description="Of accuracy, 0–1; for numbers what it adds to the mean absolute error.")
+    low: float
+    high: float
+
+
 class ColumnDrift(Words):
     """One column: both distributions, and what the test says."""
 
@@ -32,15 +40,20 @@ class ColumnDrift(Words):
     p: float | None = None
     moved: str = Field(default="", description="What moved most, in words.")
     drifted: bool = False
+    cost: Cost | None = Field(default=None, description="None: it did not move, or the held-out rows have no labels.")
 
 
 class DriftView(Words):
-    """How the watch over a version stands; the columns with the most surprising first."""
+    """How the watch over a version stands; the columns that cost most first, then the most surprising."""
 
     model_key: str
     version: str
     verdict: Literal["not_tested", "steady", "drifted"] = Field(description="Of the last window that was full.")
     words: str = Field(description="The verdict for a person.")
+    severity: Literal["info", "warning", "critical"] | None = Field(
+        default=None, description="How loud the move of the columns is: by what it seems to cost."
+    )
+    cost_in: Literal["accuracy", "absolute_error"] = "accuracy"
     rows: int = Field(description="Live rows shown: of the last full window, or of the first one so far.")
     reference_rows: int
     windows: int

@@ -1,4 +1,4 @@
-"""The client's verbs of labels and service levels: feedback, objectives, silences, alerts put together."""
+"""The client's verbs of watching: labels, drift, objectives, silences, alerts put together."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from contracts.drift import DriftView
 from contracts.http import FeedbackAnswer
 from contracts.slos import AlertGroup, Silence, SilenceRequest, Slo, SloRequest, SloView
 from mldl_ray.monitoring.labels import label_items
@@ -35,6 +36,11 @@ class Levels(Caller):
     def feedback_file(self, uri: str, *, model_key: str | None = None) -> FeedbackAnswer:
         """Have the service read such a table from a Parquet or CSV file that it can reach."""
         return self._post(FeedbackAnswer, "/feedback/file", {"uri": uri, "model_key": model_key})
+
+    def drift(self, model_key: str, version: str, *, skip: int = 0, limit: int = 30) -> DriftView:
+        """Show a version's live rows beside its held-out ones: the columns that cost most first, at most 100."""
+        path = f"/metrics/drift/{in_path(model_key)}/{in_path(version)}"
+        return self._get(DriftView, path, skip=skip, limit=limit)
 
     def slos(self, *, model_key: str | None = None) -> list[SloView]:
         """List objectives: what is left of each error budget, and how fast it goes."""

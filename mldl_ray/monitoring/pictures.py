@@ -7,14 +7,17 @@ outer ranges take what lies beyond, so that one outlier does not squeeze all the
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from contracts.drift import Bar, ColumnDrift, DriftView
+from contracts.drift import Bar, ColumnDrift, Cost, DriftView
 from contracts.telemetry import FEATURE
 from mldl_ray.monitoring.drift import Shift, Verdict
+from mldl_ray.monitoring.drift_wants import Ranked
+from mldl_ray.monitoring.harm import Harm
 from mldl_ray.monitoring.joint import Joint
 from mldl_ray.monitoring.reference import Numbers, Reference, Words, as_numbers, counted
 from mldl_ray.monitoring.versions import Stream
@@ -43,12 +46,13 @@ def view(
         why_not: Why there is no test.
         window_rows: Rows of a full window.
         false_alarms_per_month: The budget.
-        skip: So many of the most surprising columns are left out.
+        skip: So many of the first columns are left out.
         limit: So many are drawn.
     """
-    last, gathered = look.last, look.state.get("rows_towards_next", 0)
+    last, order, gathered = look.last, look.order, look.state.get("rows_towards_next", 0)
     known = reference.columns if reference is not None else {}
-    ranked = [name for name in last.names if name in known] if last is not None else list(known)
+    named = [name for name in in_order(last, order) if name in known] if last is not None else list(known)
+    costs = {shift.column: cost for shift, cost in order.columns} if order is not None else {}
     shifts = dict(zip(last.names, last.shifts, strict=True)) if last is not None else {}
     threshold = last.threshold if last is not None else 0.0
     moved = last is not None and (last.drifted or look.joint is not None)
@@ -57,6 +61,8 @@ def view(
         version=stream[1],
         verdict="not_tested" if last is None else "drifted" if moved else "steady",
         words=in_words(last, look.joint, gathered, window_rows),
+        severity=order.severity if order is not None else None,
+        cost_in="absolute_error" if order is not None and order.values else "accuracy",
         rows=look.window.num_rows if look.window is not None else 0,
         reference_rows=reference.rows if reference is not None else 0,
         windows=look.state["windows"],
@@ -67,15 +73,29 @@ def view(
         threshold=last.threshold if last is not None else None,
         false_alarms_per_month=false_alarms_per_month,
         why_not=why_not or look.state.get("why_not"),
-        columns_known=len(ranked),
+        columns_known=len(named),
         columns=tuple(
-            pictured(name, known[name], look.window, shifts.get(name), threshold)
-            for name in ranked[skip : skip + limit]
+            pictured(name, known[name], look.window, shifts.get(name), threshold, costs)
+            for name in named[skip : skip + limit]
         ),
     )
 
 
-def pictured(name: str, column: Numbers | Words, window: pa.Table | None, shift: Shift | None, p: float) -> ColumnDrift:
+def in_order(verdict: Verdict, order: Ranked | None) -> list[str]:
+    """Name the columns: those that moved by what they seem to cost, then the others by how surprising they are."""
+    names = {shift.column: name for name, shift in zip(verdict.names, verdict.shifts, strict=True)}
+    moved = [names[shift.column] for shift, _ in order.columns] if order is not None else []
+    return list(dict.fromkeys([*moved, *verdict.names]))
+
+
+def pictured(
+    name: str,
+    column: Numbers | Words,
+    window: pa.Table | None,
+    shift: Shift | None,
+    p: float,
+    costs: Mapping[str, Harm | None] | None = None,
+) -> ColumnDrift:
     """Draw one column.
 
     Args:
@@ -84,7 +104,9 @@ def pictured(name: str, column: Numbers | Words, window: pa.Table | None, shift:
         window: Live rows; None: there are none yet. A column that it lacks is missing throughout.
         shift: What the test says; None: it was not made.
         p: At or below it, a column counts as moved.
+        costs: What the columns that moved seem to cost.
     """
+    cost = (costs or {}).get(shift.column) if shift is not None else None
     live = _live(name, window)
     numeric = isinstance(column, Numbers)
     found = _ranges(column, live) if isinstance(column, Numbers) else _categories(column, live)
@@ -94,6 +116,7 @@ def pictured(name: str, column: Numbers | Words, window: pa.Table | None, shift:
         kind="numeric" if numeric else "categorical",
         moved=shift.moved if shift is not None else "",
         drifted=shift is not None and shift.p <= p,
+        cost=Cost(loss=cost.loss, low=cost.low, high=cost.high) if cost is not None else None,
         **found,
         **tested,
     )

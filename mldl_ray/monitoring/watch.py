@@ -54,6 +54,7 @@ class Look(NamedTuple):
     last: Verdict | None = None
     window: pa.Table | None = None
     joint: Joint | None = None
+    order: Ranked | None = None
 
 
 @dataclass
@@ -159,8 +160,8 @@ class DriftWatch:
         if (state := self._states.get(stream)) is None:
             return Look(self.state(stream))
         with state.lock:
-            last, window, joint = state.last, state.window, state.joint
-        return Look(self.state(stream), last, state.collector.so_far() if window is None else window, joint)
+            last, window, joint, order = state.last, state.window, state.joint, state.order
+        return Look(self.state(stream), last, state.collector.so_far() if window is None else window, joint, order)
 
     def versions(self, now_s: float) -> int:
         """Count the versions that share the budget: those heard within the month."""

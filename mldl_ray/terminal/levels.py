@@ -1,4 +1,4 @@
-"""Labels in bulk, service level objectives, silences, and alerts put together."""
+"""Labels in bulk, drift, service level objectives, silences, and alerts put together."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from contracts.drift import Cost
 from contracts.slos import SloView
 from mldl_ray.blobs.tables import read_table
 from mldl_ray.terminal.governing import seconds
@@ -18,6 +19,7 @@ Model = Annotated[str | None, typer.Option("--model", help="Only of this model_k
 def add(app: typer.Typer) -> None:
     """Add the commands."""
     remote(app, "feedback")(feedback)
+    remote(app, "drift")(drift)
     slo = group("Service level objectives and what is left of their error budgets.")
     remote(slo, "list")(list_slos)
     remote(slo, "set")(set_slo)
@@ -31,6 +33,28 @@ def add_to_alerts(alerts: typer.Typer) -> None:
     remote(alerts, "silence")(silence)
     remote(alerts, "silences")(list_silences)
     remote(alerts, "unsilence")(end_silence)
+
+
+def drift(
+    terminal: Terminal,
+    model_key: str,
+    version: Annotated[str, typer.Argument(help="A version, or an alias of one.")] = "stable",
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Most columns.")] = 30,
+) -> None:
+    """Show how a version's live inputs and answers differ from its held-out ones, what costs most first."""
+    found = terminal.client.drift(model_key, version, limit=limit)
+    rows = [
+        (column.column, "moved" if column.drifted else "", f"{column.p:.2g}", _cost(column.cost), column.moved)
+        for column in found.columns
+        if column.p is not None
+    ]
+    terminal.show(found, found.words)
+    if not terminal.as_json:
+        terminal.show(found, table("column drifted p cost how", rows))
+
+
+def _cost(cost: Cost | None) -> str:
+    return "" if cost is None else f"{cost.loss:.3g} ({cost.low:.3g} to {cost.high:.3g})"
 
 
 def feedback(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse
 
+from contracts.drift import DriftView
 from contracts.errors import Unavailable
 from contracts.http import FeedbackAnswer, FeedbackFile, FeedbackRequest, Why
 from contracts.records import Alert
@@ -14,7 +15,7 @@ from contracts.slos import AlertGroup, Silence, SilenceRequest, Slo, SloRequest,
 from contracts.specs import Json
 from serve.access import Deployer, Predictor, Reader
 from serve.calls import Actors, ActorsOf, OnceOf, StrictRoute
-from serve.routes import IdInPath, KeyFilter, Limit, WhyInQuery
+from serve.routes import IdInPath, KeyFilter, KeyInPath, Limit, VersionInPath, WhyInQuery
 
 router = APIRouter(tags=["monitoring"], route_class=StrictRoute)
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -36,6 +37,20 @@ def feedback_file(body: FeedbackFile, actors: ActorsOf, _: Deployer) -> Any:
 def live(actors: ActorsOf, _: Reader) -> Any:
     """Show rates, latencies, errors, accuracy, calibration and cost per endpoint and version, and the KPIs."""
     return actors.monitor.live()
+
+
+@router.get("/metrics/drift/{model_key}/{version}", response_model=DriftView)
+def drift(
+    model_key: KeyInPath,
+    version: VersionInPath,
+    actors: ActorsOf,
+    _: Reader,
+    skip: Annotated[int, Query(ge=0, le=100_000, description="Columns left out at the beginning.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=100, description="Most columns in the answer.")] = 30,
+) -> Any:
+    """Show a version's live rows beside its held-out ones, column by column, those that cost most first."""
+    exact = actors.registry.view(model_key, version).bundle.version
+    return actors.monitor.drift(model_key, exact, skip=skip, limit=limit)
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

@@ -10,10 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from contracts.errors import Incompatible, NotFound
 from contracts.records import TrainedBundle
 from contracts.rollouts import Endpoint
 from mldl_ray.blobs.artifact import store_artifact
+from mldl_ray.cli import app
 from mldl_ray.journal.documents import write
 from mldl_ray.settings import load_defaults, load_settings
 from tests.rooms.test_api import KEY, World
@@ -76,6 +79,30 @@ def test_columns_that_moved_come_first_with_both_distributions_and_the_grounds(w
     for words in ("1 of 3 columns moved", "Threshold for p", "1 of 1", "2,000", "at most 1 false alarm a month"):
         assert words in text
     assert all('class="then"' in part and 'class="now"' in part for part in (first, second))
+
+
+def test_what_costs_most_comes_before_what_is_most_surprising(world: World) -> None:
+    held_out = rows(2000)
+    wrong = np.where(np.array(held_out["f.sex"]) == "m", 9.0, 1.0) + RANDOM.random(2000)
+    known(world, held_out | {"loss": wrong})
+    send(world, rows(WINDOW, age=400.0) | {"f.sex": ["m"] * WINDOW})
+    sex, age, *_ = world.client().drift(KEY, "1.0.0").columns
+    assert (sex.column, age.column) == ("sex", "age") and sex.drifted and age.drifted
+    assert sex.p is not None and age.p is not None and age.p < sex.p
+    assert sex.cost is not None and sex.cost.low < 4.0 < sex.cost.high
+    said = CliRunner().invoke(app, ["drift", KEY, "1.0.0", "--url", world.settings.url])
+    assert [line.split()[:2] for line in said.output.splitlines()[2:4]] == [["sex", "moved"], ["age", "moved"]]
+    text = browser(world).get(AT).text
+    assert "it seems to add" in text and "to the mean absolute error" in text and "critical, by what" in text
+
+
+def test_drift_of_nothing_known_is_not_found_and_bounds_are_kept(world: World) -> None:
+    known(world, rows(2000))
+    with pytest.raises(NotFound, match=r"9\.9\.9"):
+        world.client().drift(KEY, "9.9.9")
+    assert [column.column for column in world.client().drift(KEY, "1.0.0", skip=1, limit=1).columns] == ["sex"]
+    with pytest.raises(Incompatible, match="limit"):
+        world.client().drift(KEY, "1.0.0", limit=0)
 
 
 def test_a_version_that_is_as_it_was_is_steady_with_its_p_and_what_it_would_have_to_be(world: World) -> None:
