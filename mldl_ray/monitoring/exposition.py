@@ -83,6 +83,10 @@ def _quality(endpoints: Json) -> Iterator[str]:
     for name, key, what in (
         ("mldl_accuracy_ratio", "accuracy", "Share of labelled answers that equalled their label."),
         ("mldl_calibration_error", "ece", "Expected calibration error of labelled answers, sampling bias removed."),
+        ("mldl_f1_ratio", "f1", "F1 of the last of two classes, of labelled answers."),
+        ("mldl_f1_macro_ratio", "f1_macro", "Mean of the classes' F1, of labelled answers."),
+        ("mldl_auroc_ratio", "auroc", "Area under the ROC curve of labelled answers, two classes."),
+        ("mldl_rmse", "rmse", "Root mean squared error of labelled answers, regression."),
         ("mldl_cost_per_prediction", "cost_per_prediction", "Cost units per answered row."),
     ):
         yield from _head(name, "gauge", what)
@@ -90,6 +94,14 @@ def _quality(endpoints: Json) -> Iterator[str]:
             for version, figures in endpoint["versions"].items():
                 if figures[key] is not None:
                     yield sample(name, {"model_key": model_key, "version": version}, figures[key])
+    name = "mldl_quality_bound"
+    yield from _head(name, "gauge", "Bounds of the 95% interval of a figure of labelled answers.")
+    for model_key, endpoint in endpoints.items():
+        for version, figures in endpoint["versions"].items():
+            for metric, figure in figures["intervals"].items():
+                for bound in ("low", "high"):
+                    of = {"model_key": model_key, "version": version, "metric": metric, "bound": bound}
+                    yield sample(name, of, figure[bound])
 
 
 def _system(kpis: Json) -> Iterator[str]:

@@ -8,6 +8,7 @@ from contracts.specs import Json
 from mldl_ray.monitoring.counts import Place
 from mldl_ray.monitoring.estimate import Confidences
 from mldl_ray.monitoring.outcomes import Outcomes
+from mldl_ray.monitoring.quality import Quality, Z, wilson
 from mldl_ray.monitoring.versions import Profile, Stream
 from mldl_ray.monitoring.window import BINS, RECENT_S, Counts, Window, quantile_ms
 
@@ -72,17 +73,53 @@ def streams_of(windows: Iterable[Place]) -> list[Stream]:
 
 
 def _quality(windows: list[Window], profile: Profile) -> Json:
-    total, confidences = Outcomes(), Confidences()
+    total, confidences, quality = Outcomes(), Confidences(), Quality()
     for window in windows:
         total, confidences = total.plus(window.outcomes), confidences.plus(window.confidences)
+        quality = quality.plus(window.outcomes.quality)
     values = profile.task == "regression"
+    found = _intervals(total, quality, profile)
     return {
         "labelled": total.labelled,
         "accuracy": None if values else total.accuracy,
-        "accuracy_estimated": confidences.accuracy(profile.classes),
+        "accuracy_estimated": _beside(confidences.accuracy(profile.classes), found.get("accuracy")),
         "ece": total.ece(profile.classes) if profile.classes else None,
         "mean_absolute_error": total.mean_absolute_error if values else None,
+        **{name: found[name]["estimate"] if name in found else None for name in ("f1", "f1_macro", "auroc", "rmse")},
+        "intervals": found,
     }
+
+
+def _intervals(total: Outcomes, quality: Quality, profile: Profile) -> Json:
+    """Give the figures that labels allow, each with its 95% interval and the name of the method."""
+    found: dict[str, Json | None] = {}
+    if profile.task == "regression":
+        found["rmse"] = quality.rmse()
+    else:
+        found["accuracy"] = wilson(total.correct, total.labelled)
+    if profile.classes:
+        found["f1_macro"] = quality.f1_macro()
+        found["ece"] = _calibration(total, profile.classes)
+    if profile.classes == 2:
+        found["f1"], found["auroc"] = quality.f1(profile.last_class), quality.auroc(profile.last_class)
+    return {name: figure for name, figure in found.items() if figure is not None}
+
+
+def _calibration(total: Outcomes, classes: int) -> Json | None:
+    ece = total.ece(classes)
+    if ece is None:
+        return None
+    half = Z * total.ece_error(classes)
+    bounds = {"low": max(0.0, ece - half), "high": min(1.0, ece + half)}
+    return {"estimate": ece, **bounds, "rows": total.scored, "interval": "parametric bootstrap's standard error"}
+
+
+def _beside(estimated: Json | None, realised: Json | None) -> Json | None:
+    """Put the accuracy that labels showed beside the estimated one; they agree where their intervals meet."""
+    if estimated is None or realised is None:
+        return estimated
+    agrees = estimated["low"] <= realised["high"] and realised["low"] <= estimated["high"]
+    return estimated | {"realised": realised, "agrees": agrees}
 
 
 def _sum(histograms: Iterable[Counts]) -> Counts:

@@ -12,6 +12,7 @@ from mldl_ray.deployment.miscalibration import ConfidenceBin, least_calibration_
 from mldl_ray.monitoring.promise import error_size
 
 BINS = 15
+DRAWS = 200
 LEAST_LABELS = 500
 """Below this many labels a calibration error is mostly noise (a perfect model shows 0.04 at 1,000) and is not given."""
 
@@ -75,6 +76,17 @@ class Outcomes:
             for the bias of squared gaps.
         """
         return _debiased(self._bins[0 if classes == 2 else 1]) if self.scored >= LEAST_LABELS else None
+
+    def ece_error(self, classes: int) -> float:
+        """Give the standard error of ``ece``, from 200 draws of each bin's hits at the rate that was seen.
+
+        Source:
+            The parametric bootstrap: Efron & Tibshirani, An Introduction to the Bootstrap (1993), section 6.5.
+        """
+        rows, confidence, hits = self._bins[0 if classes == 2 else 1]
+        rates, random = hits / np.maximum(rows, 1), np.random.default_rng(DRAWS)
+        drawn = random.binomial(rows.astype(np.int64), rates, (DRAWS, BINS))
+        return float(np.std([_debiased(np.array((rows, confidence, one))) for one in drawn]))
 
     def sure_ece(self, classes: int | None, alpha: float) -> float | None:
         """Give the calibration error that there surely is, however often one looks; None without scored labels."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from contracts.telemetry import LATENCY_EDGES_MS
 from mldl_ray.monitoring.estimate import Confidences
 from mldl_ray.monitoring.outcomes import Outcomes
+from mldl_ray.monitoring.quality import Quality
 
 Counts = npt.NDArray[np.int64]
 EDGES_MS = np.array(LATENCY_EDGES_MS)
@@ -71,6 +72,19 @@ class _Slot:
     latency: Counts = field(default_factory=lambda: np.zeros(BINS, dtype=np.int64))
 
 
+class Judged(Outcomes):
+    """The labelled answers of a stream; besides the sums of every rollout, what its own quality is read from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quality = Quality()
+
+    def add(self, label: Any, value: Any, score: float | None) -> None:
+        """Count one labelled answer in both."""
+        super().add(label, value, score)
+        self.quality.add(label, value, score)
+
+
 class Window:
     """Count one stream."""
 
@@ -79,7 +93,7 @@ class Window:
         self.requests = self.errors = self.lost = 0
         self.latency_ms_sum = 0.0
         self.latency: Counts = np.zeros(BINS, dtype=np.int64)
-        self.outcomes, self.confidences = Outcomes(), Confidences()
+        self.outcomes, self.confidences = Judged(), Confidences()
         self._slots: deque[_Slot] = deque(maxlen=int(RECENT_S / SLOT_S) + 1)
 
     def add(self, now_s: float, latencies_ms: npt.NDArray[np.float64], errors: int, lost: int = 0) -> None:

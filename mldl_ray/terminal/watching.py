@@ -39,13 +39,19 @@ def metrics(
         print(terminal.client.metrics(), end="")
         return
     live = terminal.client.metrics_live()
-    columns = ("requests", "qps", "p50_ms", "p95_ms", "p99_ms", "errors", "accuracy", "ece")
+    columns = ("requests", "qps", "p50_ms", "p95_ms", "p99_ms", "errors")
+    labelled = ("accuracy", "f1_macro", "auroc", "rmse", "ece")
     rows = [
-        (key, version, *(_figure(figures.get(name)) for name in columns))
+        (
+            key,
+            version,
+            *(_figure(figures.get(name)) for name in columns),
+            *(_bounded(figures, name) for name in labelled),
+        )
         for key, endpoint in live.get("endpoints", {}).items()
         for version, figures in endpoint.get("versions", {}).items()
     ]
-    terminal.show(live, table("model version " + " ".join(columns), rows))
+    terminal.show(live, table("model version " + " ".join((*columns, *labelled)), rows))
     if not terminal.as_json:
         terminal.show(live, table("kpi value", [(name, _figure(v)) for name, v in live.get("kpis", {}).items()]))
 
@@ -115,3 +121,14 @@ def moment(at_s: float) -> str:
 
 def _figure(value: Any) -> str:
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _bounded(figures: dict[str, Any], name: str) -> str:
+    """Write a figure with its 95% interval, where it has one.
+
+    >>> _bounded({"accuracy": 0.88, "intervals": {"accuracy": {"low": 0.8017, "high": 0.93}}}, "accuracy")
+    '0.88 [0.802, 0.93]'
+    """
+    bounds = figures.get("intervals", {}).get(name)
+    written = _figure(figures.get(name))
+    return f"{written} [{bounds['low']:.3g}, {bounds['high']:.3g}]" if written and bounds else written
