@@ -8,6 +8,7 @@ times a second); such labels wait, bounded too.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -194,4 +195,5 @@ def _where(item: dict[str, Any]) -> str | Where | None:
 
 
 def _finite(value: Any) -> bool:
-    return not isinstance(value, float) or abs(value) < float("inf")  # false for NaN too
+    """Say whether a number is one that a float can hold; JSON's integers have no end."""
+    return not isinstance(value, int | float) or abs(value) <= sys.float_info.max  # false for NaN too

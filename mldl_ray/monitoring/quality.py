@@ -38,7 +38,8 @@ class Quality:
         """Count one labelled answer and the score it came with."""
         truth, answer = _value(label), _value(value)
         if truth[0] == answer[0] == "number":
-            square = float(label - value) ** 2
+            distance = float(label - value)
+            square = distance * distance  # infinite where ``**`` would raise
             self._distances += (1, square, square * square)
         self._cell((truth, answer), 1)
         if score is not None and 0 <= score <= 1 and (truth in self._scores or len(self._scores) <= MOST_RANKED):

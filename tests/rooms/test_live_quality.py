@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
+from contracts.errors import Incompatible
 from mldl_ray.monitoring.quality import MOST_CELLS, Quality, delong, macro_f1, wilson
 from tests.rooms.test_monitor_actor import Scene
 
@@ -49,6 +50,21 @@ def test_errors_of_numbers_have_a_root_mean_square() -> None:
     assert found is not None
     assert found["estimate"] == pytest.approx(np.sqrt((9 + 1 + 1 + 25) / 4))
     assert found["low"] < found["estimate"] < found["high"]
+
+
+def test_a_label_too_far_away_to_be_squared_leaves_no_rmse_and_no_error() -> None:
+    quality = Quality()
+    quality.add(1e200, 0, None)
+    quality.add(1.0, 0, None)
+    assert quality.rmse() is None
+
+
+def test_a_label_that_no_float_holds_is_refused_before_any_is_counted(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.send(2)
+    with pytest.raises(Incompatible, match="finite"):
+        scene.monitor.feedback([{"request_id": "r0", "label": 1}, {"request_id": "r1", "label": 10**400}])
+    assert scene.figures()["labelled"] == 0
 
 
 def test_perfect_answers_are_not_said_to_be_sure_for_ever() -> None:
