@@ -53,7 +53,9 @@ class Jobs:
         self._attempts: dict[str, int] = {}
         self._start_more()
 
-    def submit(self, spec: JobSpec, *, by: str, reason: str = "", once: Once | None = None) -> Job:
+    def submit(
+        self, spec: JobSpec, *, by: str, reason: str = "", once: Once | None = None, alert_id: str | None = None
+    ) -> Job:
         """Take a job: its data is read, checked and fixed now, the search runs later.
 
         Args:
@@ -61,6 +63,7 @@ class Jobs:
             by: Who asks.
             reason: Why, for the record.
             once: Makes a repeated call give the first answer.
+            alert_id: Of the drift that has it trained again.
 
         Raises:
             Incompatible: A family, setting, metric, column or split that cannot be, or a trial that fits no machine.
@@ -82,6 +85,7 @@ class Jobs:
             requested_by=by,
             advice=fixed.advice,
             quality=fixed.quality,
+            alert_id=alert_id,
         )
         why = reason or f"train {spec.spec.model_key}"
         receipt = self._journal.append([write(KIND, job.job_id, 0, job)], actor=by, reason=why, once=once)

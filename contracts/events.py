@@ -44,6 +44,7 @@ EventType = Literal[
     "MLDL_FILES_COLLECTED",
     "MLDL_FEATURE_VIEW_REGISTERED",
     "MLDL_QUALITY_RULES_CHANGED",
+    "MLDL_RETRAINING_DECIDED",
 ]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 

@@ -203,6 +203,17 @@ class FeatureViewRegistered(Words):
     outputs: int = Field(description="Columns that a model learns from.")
 
 
+class RetrainingDecided(Words):
+    """Drift had a version trained again, or would have. Subject: the model_key."""
+
+    model_key: str
+    version: str | None
+    alert_id: str
+    outcome: Literal["submitted", "refused"]
+    job_id: str | None
+    why: str
+
+
 class QualityRulesChanged(Words):
     """The rules that a dataset's rows are held to. Subject: the dataset_id."""
 
@@ -292,6 +303,7 @@ DATA: dict[EventType, tuple[type[Words], ...]] = {
     "MLDL_DATASET_REGISTERED": (DatasetRegistered,),
     "MLDL_FEATURE_VIEW_REGISTERED": (FeatureViewRegistered,),
     "MLDL_QUALITY_RULES_CHANGED": (QualityRulesChanged,),
+    "MLDL_RETRAINING_DECIDED": (RetrainingDecided,),
     "MLDL_APPROVAL_REQUESTED": (ApprovalRequested,),
     "MLDL_APPROVAL_DECIDED": (Approval,),
     "MLDL_DEPLOYMENT_STEPPED": (DeploymentStepped,),

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import AwareDatetime, Field, model_validator
 
 from contracts.access import Role
+from contracts.retraining import Retraining
 from contracts.specs import ModelKey, Name, Reason, Words
 
 GovernedAct = Literal["register", "deploy", "promote", "rollback"]
@@ -88,6 +89,9 @@ class Policy(Words):
         ge=0,
         le=LONGEST_EXCEPTION_S,
         description="Longest life of an exception, seconds; 0: none.",
+    )
+    retrain_on: Retraining | None = Field(
+        default=None, description="When drift has what serves trained again; never when absent."
     )
 
 

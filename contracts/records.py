@@ -12,6 +12,7 @@ from contracts.evaluations import Calibration, Evaluation, Fairness, Interval, P
 from contracts.policies import Compliance as Compliance  # noqa: PLC0414  # mypy's way to say: may be had from here
 from contracts.policies import Policy as Policy  # noqa: PLC0414  # the same
 from contracts.quality import QualityReport
+from contracts.retraining import Retrained
 from contracts.specs import JobSpec, Json, ModelSpec, Words
 
 
@@ -146,6 +147,7 @@ class Job(Words):
     quality: QualityReport | None = Field(
         default=None, description="Its rows held against the quality rules of their dataset; none where it has none."
     )
+    alert_id: str | None = Field(default=None, description="Of the drift that the policy had it train for.")
 
 
 class Approval(Words):
@@ -212,6 +214,7 @@ class Alert(Words):
     acknowledged_by: str | None = None
     silence_id: str | None = Field(default=None, description="Nobody was told yet, because of this silence.")
     flaps: int = Field(default=0, description="How often its cause came back soon after it was over, until now.")
+    retraining: Retrained | None = Field(default=None, description="What the policy's retrain_on did about it.")
 
 
 SnapshotKind = Literal["named", "scheduled", "before_rollback"]

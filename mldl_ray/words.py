@@ -54,6 +54,7 @@ MEANINGS: dict[EventType, str] = {
     "MLDL_FILES_COLLECTED": "Stored files that nothing needed were freed",
     "MLDL_FEATURE_VIEW_REGISTERED": "A feature view, or a new version of one, registered",
     "MLDL_QUALITY_RULES_CHANGED": "Somebody set or removed the data quality rules of a dataset",
+    "MLDL_RETRAINING_DECIDED": "Drift had a version trained again, or would have",
 }
 
 

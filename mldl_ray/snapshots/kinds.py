@@ -32,6 +32,7 @@ EXCLUDED = {
     "advice": "what was said was said",
     "exchange": "what was exchanged with other kernels was exchanged",
     "deletion": "that a version was deleted stays known; no snapshot holds one that was",
+    "retraining": "a cooldown must not begin anew because of a rollback",
     "dead_letter": "what could not be delivered is still to be told",
 }
 """Kind → why a rollback leaves it alone."""

@@ -72,7 +72,9 @@ def show_alert(terminal: Terminal, alert_id: str) -> None:
     """Show an alert with its evidence."""
     found = terminal.client.alert(alert_id)
     evidence = json.dumps(found.evidence, indent=2)
-    terminal.show(found, f"{found.alert_id} {found.status} {found.severity}: {found.message}\n{evidence}")
+    done = found.retraining
+    trained = f"\nretraining {done.outcome}{f' as {done.job_id}' if done.job_id else ''}: {done.why}" if done else ""
+    terminal.show(found, f"{found.alert_id} {found.status} {found.severity}: {found.message}\n{evidence}{trained}")
 
 
 def acknowledge(terminal: Terminal, alert_id: str, reason: Why) -> None:
