@@ -31,7 +31,7 @@ from scipy.special import gammaln
 
 from contracts.specs import Json
 from contracts.telemetry import FEATURE
-from mldl_ray.monitoring.reference import Numbers, Reference, Words, as_numbers, counted
+from mldl_ray.monitoring.reference import Numbers, Reference, Words, as_numbers, column_of, counted
 
 MONTH_S = 30 * 86_400.0
 COLUMNS_SHARE, ROWS_SHARE, LABELS_SHARE = 0.25, 0.5, 0.25
@@ -65,7 +65,7 @@ class Verdict:
     reference_rows: int
     alpha: float
     shifts: tuple[Shift, ...]
-    names: tuple[str, ...] = ()  # of the same columns, as in the telemetry
+    names: tuple[str, ...]  # of the same columns, as in the telemetry
 
     @property
     def threshold(self) -> float:
@@ -132,7 +132,7 @@ def compare(reference: Reference, window: pa.Table, alpha: float) -> Verdict:
 
 
 def _shift(name: str, column: Numbers | Words, window: pa.Table) -> Shift:
-    live = window[name] if name in window.column_names else pa.chunked_array([pa.nulls(window.num_rows)])
+    live = column_of(window, name)
     label = name.removeprefix(FEATURE)
     if isinstance(column, Numbers):
         return _numeric(label, column, as_numbers(live))
@@ -148,7 +148,7 @@ def _numeric(name: str, column: Numbers, live: Any) -> Shift:
     if n < LEAST_VALUES or m < LEAST_VALUES:
         return lost
     distance = ks_distance(column.values, values)
-    p = min(1.0, tests * 2 * math.exp(-2 * distance**2 * n * m / (n + m)))
+    p = massart_p(distance, n, m, tests)
     if lost.p < p:
         return lost
     return Shift(name, "kolmogorov_smirnov", distance, p, _moved(name, column.values, values))
@@ -164,6 +164,15 @@ def ks_distance(sorted_a: Any, sorted_b: Any) -> float:
     a = np.searchsorted(sorted_a, everywhere, side="right") / len(sorted_a)
     b = np.searchsorted(sorted_b, everywhere, side="right") / len(sorted_b)
     return float(np.abs(a - b).max())
+
+
+def massart_p(distance: float, n: int, m: int, tests: int = 1) -> float:
+    """Bound the chance of a gap at least this large between two samples of one distribution, over so many tests.
+
+    >>> massart_p(0.0, 10, 10), round(massart_p(0.5, 30, 30), 6)
+    (1.0, 0.001106)
+    """
+    return min(1.0, tests * 2 * math.exp(-2 * distance**2 * n * m / (n + m)))
 
 
 def _missing_shift(name: str, missing: int, n: int, before: int, m: int) -> Shift:

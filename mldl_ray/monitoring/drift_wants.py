@@ -34,6 +34,11 @@ class Ranked(NamedTuple):
     group: GroupMove | None = None
 
     @property
+    def costs(self) -> dict[str, Harm | None]:
+        """What the move of each column seems to cost."""
+        return {shift.column: cost for shift, cost in self.columns}
+
+    @property
     def harms(self) -> list[Harm]:
         """Every estimate that there is."""
         found = [cost for _, cost in self.columns] + [self.overall]
@@ -134,11 +139,16 @@ def joint_want(stream: Stream, full: Full, reference: Reference, joint: Joint, a
     )
 
 
+def in_order(verdict: Verdict, order: Ranked | None) -> dict[str, Shift]:
+    """Give the columns by their names in telemetry: those that moved by what they cost, then the others by their p."""
+    places = {} if order is None else {shift.column: place for place, (shift, _) in enumerate(order.columns)}
+    pairs = zip(verdict.names, verdict.shifts, strict=True)
+    return dict(sorted(pairs, key=lambda pair: places.get(pair[1].column, len(places))))
+
+
 def column_states(verdict: Verdict, order: Ranked | None, most: int) -> list[Json]:
-    """Give the columns as JSON values: those that moved by what they cost, then the others by their p."""
-    costs = {} if order is None else {shift.column: cost for shift, cost in order.columns}
-    moved = [] if order is None else [shift for shift, _ in order.columns]
-    others = [shift for shift in verdict.shifts if shift.column not in costs]
+    """Give the first columns of ``in_order`` as JSON values."""
+    costs = {} if order is None else order.costs
     return [
         {
             "column": shift.column,
@@ -148,7 +158,7 @@ def column_states(verdict: Verdict, order: Ranked | None, most: int) -> list[Jso
             "moved": shift.moved,
         }
         | _evidence(costs.get(shift.column))
-        for shift in [*moved, *others][:most]
+        for shift in [*in_order(verdict, order).values()][:most]
     ]
 
 

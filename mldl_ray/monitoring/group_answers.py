@@ -5,7 +5,6 @@ Asked only of windows that drifted already, so it can make an alarm louder and n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from contracts.telemetry import FEATURE
-from mldl_ray.monitoring.drift import ks_distance
+from mldl_ray.monitoring.drift import ks_distance, massart_p
 from mldl_ray.monitoring.reference import SCORE, Numbers, Reference, as_numbers, as_words
 
 LEVEL = 0.05
@@ -68,6 +67,5 @@ def _groups(reference: Reference, window: pa.Table) -> Iterator[tuple[str, str, 
 
 
 def _move(column: str, group: str, then: Any, now: Any) -> GroupMove:
-    rows = len(then) * len(now) / (len(then) + len(now))
-    p = min(1.0, 2 * math.exp(-2 * ks_distance(then, now) ** 2 * rows))
+    p = massart_p(ks_distance(then, now), len(then), len(now))
     return GroupMove(column, group, float(then.mean()), float(now.mean()), p)

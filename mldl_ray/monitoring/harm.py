@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from contracts.specs import Json
-from mldl_ray.monitoring.reference import SCORE, Numbers, Reference, as_numbers, as_words
+from mldl_ray.monitoring.reference import SCORE, Numbers, Reference, as_numbers, as_words, column_of
 
 TOLERATED = 0.01
 """Loss of accuracy that is no harm."""
@@ -96,7 +96,7 @@ def tolerated(reference: Reference) -> float:
 
 def _binned(reference: Reference, window: pa.Table, name: str) -> tuple[Any, Any, int]:
     """Give the bins of held-out and of live rows, and how many bins there are."""
-    live = window[name] if name in window.column_names else pa.chunked_array([pa.nulls(window.num_rows)])
+    live = column_of(window, name)
     column = reference.columns[name]
     if isinstance(column, Numbers):
         edges = _edges(column.values)

@@ -23,7 +23,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from contracts.telemetry import FEATURE
-from mldl_ray.monitoring.reference import Numbers, Reference, as_numbers, as_words
+from mldl_ray.monitoring.reference import Numbers, Reference, as_numbers, as_words, column_of
 
 MOST_ROWS = 1_000
 """Of either sample; the cost is quadratic."""
@@ -85,10 +85,7 @@ def _drawn(table: pa.Table, random: np.random.Generator) -> pa.Table:
 
 def _encoded(reference: Reference, name: str, then: pa.Table, now: pa.Table) -> Any:
     """Give the column of both samples as numbers, each about as important as another's. Both samples count alike."""
-    columns = [
-        table[name] if name in table.column_names else pa.chunked_array([pa.nulls(table.num_rows)])
-        for table in (then, now)
-    ]
+    columns = [column_of(table, name) for table in (then, now)]
     if isinstance(reference.columns[name], Numbers):
         values = np.concatenate([as_numbers(column) for column in columns])
         missing = np.isnan(values)

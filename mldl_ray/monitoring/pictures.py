@@ -16,10 +16,10 @@ import pyarrow as pa
 from contracts.drift import Bar, ColumnDrift, Cost, DriftView
 from contracts.telemetry import FEATURE
 from mldl_ray.monitoring.drift import Shift, Verdict
-from mldl_ray.monitoring.drift_wants import Ranked
+from mldl_ray.monitoring.drift_wants import in_order
 from mldl_ray.monitoring.harm import Harm
 from mldl_ray.monitoring.joint import Joint
-from mldl_ray.monitoring.reference import Numbers, Reference, Words, as_numbers, counted
+from mldl_ray.monitoring.reference import Numbers, Reference, Words, as_numbers, column_of, counted
 from mldl_ray.monitoring.versions import Stream
 from mldl_ray.monitoring.watch import Look
 
@@ -51,9 +51,9 @@ def view(
     """
     last, order, gathered = look.last, look.order, look.state.get("rows_towards_next", 0)
     known = reference.columns if reference is not None else {}
-    named = [name for name in in_order(last, order) if name in known] if last is not None else list(known)
-    costs = {shift.column: cost for shift, cost in order.columns} if order is not None else {}
-    shifts = dict(zip(last.names, last.shifts, strict=True)) if last is not None else {}
+    shifts = in_order(last, order) if last is not None else {}
+    named = [name for name in shifts if name in known] if last is not None else list(known)
+    costs = order.costs if order is not None else {}
     threshold = last.threshold if last is not None else 0.0
     moved = last is not None and (last.drifted or look.joint is not None)
     return DriftView(
@@ -79,13 +79,6 @@ def view(
             for name in named[skip : skip + limit]
         ),
     )
-
-
-def in_order(verdict: Verdict, order: Ranked | None) -> list[str]:
-    """Name the columns: those that moved by what they seem to cost, then the others by how surprising they are."""
-    names = {shift.column: name for name, shift in zip(verdict.names, verdict.shifts, strict=True)}
-    moved = [names[shift.column] for shift, _ in order.columns] if order is not None else []
-    return list(dict.fromkeys([*moved, *verdict.names]))
 
 
 def pictured(
@@ -153,7 +146,7 @@ def in_words(verdict: Verdict | None, joint: Joint | None, gathered: int, wanted
 def _live(name: str, window: pa.Table | None) -> pa.ChunkedArray | None:
     if window is None or window.num_rows == 0:
         return None
-    return window[name] if name in window.column_names else pa.chunked_array([pa.nulls(window.num_rows)])
+    return column_of(window, name)
 
 
 def _ranges(column: Numbers, live: pa.ChunkedArray | None) -> dict[str, Any]:

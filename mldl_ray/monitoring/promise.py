@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -65,12 +64,3 @@ def error_size(error: float) -> int:
     if error <= 0:
         return -_MOST_SIZE
     return max(-_MOST_SIZE, min(_MOST_SIZE, math.floor(math.log(error) / _STEP)))
-
-
-def count_sizes(errors: Any) -> Counter[int]:
-    """Count errors by size.
-
-    >>> count_sizes([0.0, 1.0, 1.01])
-    Counter({0: 2, -1000: 1})
-    """
-    return Counter(error_size(float(error)) for error in errors)

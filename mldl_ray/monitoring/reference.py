@@ -111,6 +111,11 @@ class Reference:
         return cls.of(table)
 
 
+def column_of(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """Give a column of telemetry; missing throughout where it never came."""
+    return table[name] if name in table.column_names else pa.chunked_array([pa.nulls(table.num_rows)])
+
+
 def as_numbers(column: pa.ChunkedArray) -> Doubles:
     """Turn a column into doubles; NaN where it is missing or no number.
 
