@@ -1,6 +1,6 @@
 """Rates within groups and classes: their uncertainty, and differences for every class. What is compared: ``fairness``.
 
-Wilson's interval for shares and Student's for means; the rows' weights count as in ``_intervals``.
+Wilson's interval for shares and Student's for means; the rows' weights count as in ``intervals``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.evaluations import Interval
-from mldl_ray.evaluation._intervals import effective_rows, of_mean, of_share
 from mldl_ray.evaluation._rows import Rows
+from mldl_ray.evaluation.intervals import effective_rows, of_mean, of_share
 
 Doubles = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

@@ -25,9 +25,9 @@ from contracts.errors import Broken
 from contracts.evaluations import Adversarial
 from mldl_ray.adapters.table import to_table
 from mldl_ray.evaluation import _attacks
-from mldl_ray.evaluation._intervals import effective_rows, of_mean, of_share
 from mldl_ray.evaluation._reach import Reach
 from mldl_ray.evaluation._rows import truth_of
+from mldl_ray.evaluation.intervals import effective_rows, of_mean, of_share
 
 if TYPE_CHECKING:
     from mldl_ray.adapters.base import BaseModelAdapter

@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from contracts.specs import Json
+from mldl_ray.monitoring.estimate import Z
 from mldl_ray.monitoring.reference import SCORE, Numbers, Reference, as_numbers, as_words, column_of
 
 TOLERATED = 0.01
@@ -32,7 +33,6 @@ TOLERATED_SHARE = 0.05
 BINS = 20
 LEAST_ROWS = 10
 """Held-out rows of a category that stands alone."""
-Z = 1.96
 ASSUMPTION = "rows with the same value of the column are lost as often as held-out ones, so that only its mix changed"
 _UNSEEN, _MISSING, _RARE = -1, 0, 1
 

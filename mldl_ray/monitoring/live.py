@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from contracts.specs import Json
 from mldl_ray.monitoring.counts import Place
-from mldl_ray.monitoring.estimate import Confidences
+from mldl_ray.monitoring.estimate import Confidences, Z
 from mldl_ray.monitoring.outcomes import Outcomes
-from mldl_ray.monitoring.quality import Quality, Z, wilson
+from mldl_ray.monitoring.quality import Quality, wilson
 from mldl_ray.monitoring.versions import Profile, Stream
 from mldl_ray.monitoring.window import BINS, RECENT_S, Counts, Window, quantile_ms
 
@@ -72,6 +72,10 @@ def streams_of(windows: Iterable[Place]) -> list[Stream]:
     return sorted({(place.model_key, place.version) for place in windows})
 
 
+LABELLED = ("accuracy", "f1", "f1_macro", "auroc", "rmse", "ece")
+"""Figures that labels allow, each beside its interval."""
+
+
 def _quality(windows: list[Window], profile: Profile) -> Json:
     total, confidences, quality = Outcomes(), Confidences(), Quality()
     for window in windows:
@@ -81,11 +85,9 @@ def _quality(windows: list[Window], profile: Profile) -> Json:
     found = _intervals(total, quality, profile)
     return {
         "labelled": total.labelled,
-        "accuracy": None if values else total.accuracy,
         "accuracy_estimated": _beside(confidences.accuracy(profile.classes), found.get("accuracy")),
-        "ece": total.ece(profile.classes) if profile.classes else None,
         "mean_absolute_error": total.mean_absolute_error if values else None,
-        **{name: found[name]["estimate"] if name in found else None for name in ("f1", "f1_macro", "auroc", "rmse")},
+        **{name: found[name]["estimate"] if name in found else None for name in LABELLED},
         "intervals": found,
     }
 

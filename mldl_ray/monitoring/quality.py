@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.specs import Json
+from mldl_ray.evaluation.intervals import of_share
+from mldl_ray.monitoring.estimate import Z
 
-Z = 1.96
 MOST_CELLS = 4096
 """Pairs of label and prediction that are told apart: 64 classes squared. With more, there is no F1."""
 MOST_RANKED = 2
@@ -97,7 +98,7 @@ def wilson(part: int, whole: int) -> Json | None:
     """Give a share with Wilson's score interval; None of nothing.
 
     Source:
-        Wilson (JASA 1927); the example is of Newcombe (Statistics in Medicine 1998), table I.
+        The example is of Newcombe (Statistics in Medicine 1998), table I.
 
     >>> found = wilson(81, 263)
     >>> round(found["estimate"], 4), round(found["low"], 4), round(found["high"], 4)
@@ -105,11 +106,8 @@ def wilson(part: int, whole: int) -> Json | None:
     """
     if not whole:
         return None
-    share, square = part / whole, Z * Z / whole
-    middle = (share + square / 2) / (1 + square)
-    half = Z * math.sqrt(share * (1 - share) / whole + square / (4 * whole)) / (1 + square)
-    low, high = max(0.0, middle - half) if part else 0.0, min(1.0, middle + half) if part < whole else 1.0
-    return _figure(share, low, high, whole, "Wilson")
+    found = of_share(part / whole, whole)
+    return _figure(found.value, found.low, found.high, whole, "Wilson")
 
 
 def positive_f1(both: int, either: int) -> Json | None:
