@@ -13,7 +13,7 @@ from typing import Protocol
 
 from contracts.errors import Conflict, MldlError, NotFound, Unavailable
 from contracts.events import Fact
-from contracts.ports import Blobs, Clock, Journal, Once
+from contracts.ports import Blobs, Clock, Journal, Once, Write
 from contracts.records import Alert, Job
 from contracts.retraining import Outcome, Retrained, Retraining, RetrainingRecord
 from contracts.rollouts import Endpoint
@@ -108,12 +108,7 @@ class Retrainer:
             alert_id=alert.alert_id,
             spec=spec,
         )
-        noted = alert.model_copy(update={"retraining": told})
-        writes = [write(ALERT, alert.alert_id, version, noted), write(KIND, alert.model_key, number, record)]
-        try:
-            self._journal.append(writes, actor=ACTOR, reason=why)
-        except Conflict:
-            log.info("alert %s changed meanwhile; looked at again", alert.alert_id)
+        self._noted(alert, version, told, write(KIND, alert.model_key, number, record))
 
     def _finish(self, model_key: str) -> None:
         """Submit what is recorded as begun, unless it was, and record that."""
@@ -140,24 +135,23 @@ class Retrainer:
                 return
             update = {"outcome": outcome, "job_id": job_id, "why": why}
             told = Retrained(at_s=record.at_s, **update)
-            noted = alert.model_copy(update={"retraining": told})
-            ended = record.model_copy(update=update)
-            writes = [write(ALERT, alert.alert_id, version, noted), write(KIND, model_key, number, ended)]
-            try:
-                self._journal.append(writes, [_fact(alert, told)], actor=ACTOR, reason=why)
-            except Conflict:
-                continue
-            return
+            ended = write(KIND, model_key, number, record.model_copy(update=update))
+            if self._noted(alert, version, told, ended):
+                return
 
     def _refuse(self, alert: Alert, version: int, why: str) -> None:
-        told = Retrained(outcome="refused", at_s=self._clock.now_s(), why=why)
-        noted = alert.model_copy(update={"retraining": told})
+        self._noted(alert, version, Retrained(outcome="refused", at_s=self._clock.now_s(), why=why))
+
+    def _noted(self, alert: Alert, version: int, told: Retrained, *more: Write) -> bool:
+        """Write on an alert what is done about it; False, and nothing is written, where something changed meanwhile."""
+        noted = write(ALERT, alert.alert_id, version, alert.model_copy(update={"retraining": told}))
+        facts = [] if told.outcome == "begun" else [_fact(alert, told)]
         try:
-            self._journal.append(
-                [write(ALERT, alert.alert_id, version, noted)], [_fact(alert, told)], actor=ACTOR, reason=why
-            )
+            self._journal.append([noted, *more], facts, actor=ACTOR, reason=told.why)
         except Conflict:
             log.info("alert %s changed meanwhile; looked at again", alert.alert_id)
+            return False
+        return True
 
     def _stable(self, alert: Alert) -> str | None:
         endpoint, _ = load(self._journal, "endpoint", alert.model_key, Endpoint)
