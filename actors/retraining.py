@@ -64,9 +64,9 @@ class Retrainer:
         """
         if not self._resumed:
             begun = [d.key for d in scan_all(self._journal, KIND) if (d.body or {}).get("outcome") == "begun"]
+            self._resumed = True
             for model_key in begun:
                 self._finish(model_key)
-            self._resumed = True
         rule = self._governance.policy().retrain_on
         for alert in self._alerts.unresolved():
             if alert.kind != "drift" or alert.version is None:
@@ -119,6 +119,7 @@ class Retrainer:
         try:
             job = self._submit(record.spec, by=ACTOR, reason=record.why, once=once, alert_id=alert_id)
         except Unavailable as error:
+            self._resumed = False  # its alert may be over by the next look
             log.warning("training %s again waits: %s", model_key, error)
         except MldlError as error:
             self._end(model_key, "refused", None, f"the job was refused: {error}")

@@ -287,6 +287,16 @@ def test_while_the_jobs_are_away_it_waits_and_is_submitted_when_they_are_back(sc
     assert job.job_id == noted.job_id
 
 
+def test_what_was_begun_is_submitted_though_its_alert_was_over_before_the_jobs_came_back(scene: Scene) -> None:
+    scene.jobs.trouble = Unavailable("restarting")
+    alert = scene.drift()
+    scene.look()
+    scene.alerts.resolve(alert.alert_id, reason="calm", by="monitor")
+    assert scene.look() == []
+    scene.jobs.trouble = None
+    assert len(scene.look()) == 1
+
+
 @pytest.mark.parametrize("resolved", [False, True])
 @pytest.mark.parametrize("appends", range(4))
 def test_a_monitor_killed_at_any_append_makes_one_job(scene: Scene, appends: int, resolved: bool) -> None:
