@@ -18,7 +18,7 @@ from actors.replays import Recall, Replays
 from actors.route_board import RouteBoard
 from actors.way_back import way_back
 from contracts.errors import Conflict, MldlError, Unavailable
-from contracts.ports import POOL_APP, AppState, Clock, Document, Journal, Once, ServingBackend, endpoint_app
+from contracts.ports import POOL_APP, AppState, Clock, Journal, Once, ServingBackend, endpoint_app
 from contracts.rollouts import Decision, Deployment, Endpoint, RolloutTelemetry
 from contracts.routing import Arm, RouteTable
 from contracts.specs import Json
@@ -85,7 +85,7 @@ class Reconciler:
         self.verdicts: dict[str, Decision] = {}
         self._settled_at: int | None = None
         self._known_at: int | None = None
-        self._known: tuple[dict[str, str], list[Document]] = {}, []
+        self._known: tuple[dict[str, str], list[tuple[Endpoint, int]]] = {}, []
         self._settled_s = 0.0
         self._open = False
 
@@ -111,18 +111,16 @@ class Reconciler:
     def _turned(self, position: int) -> bool:
         states = self._backend.states()
         if position != self._known_at:  # otherwise nothing was written since they were read, and no key ends by itself
-            self._known = dict(self._keys.roles()), self._journal.scan("endpoint", limit=MOST_ENDPOINTS)
-            self._known_at = position
+            self._known, self._known_at = (dict(self._keys.roles()), self._endpoints()), position
         roles, found = self._known
         moved, wanted, keys = False, set(), set()
-        self._pool([Endpoint.model_validate(document.body) for document in found], states)
-        for document in found:
-            endpoint = Endpoint.model_validate(document.body)
+        self._pool([endpoint for endpoint, _ in found], states)
+        for endpoint, version in found:
             keys.add(endpoint.model_key)
             if endpoint.stable is not None:
                 wanted |= self._apps(endpoint, states)
             try:
-                moved |= self._endpoint(endpoint, document.version, states, roles)
+                moved |= self._endpoint(endpoint, version, states, roles)
             except Conflict as error:
                 self._open = True
                 log.info("%s changed meanwhile: %s", endpoint.model_key, error)
@@ -131,6 +129,10 @@ class Reconciler:
                 log.warning("%s: %s", endpoint.model_key, error)
         self._sweep(states, wanted, keys)
         return moved
+
+    def _endpoints(self) -> list[tuple[Endpoint, int]]:
+        found = self._journal.scan("endpoint", limit=MOST_ENDPOINTS)
+        return [(Endpoint.model_validate(document.body), document.version) for document in found]
 
     def _pool(self, endpoints: Sequence[Endpoint], states: dict[str, AppState]) -> None:
         """Have the pool run while an endpoint is shared, as wide as the widest, and let go of those that are not."""
@@ -154,9 +156,8 @@ class Reconciler:
     def publish(self) -> None:
         """Show the table of every endpoint now, without a move."""
         roles = dict(self._keys.roles())
-        for document in self._journal.scan("endpoint", limit=MOST_ENDPOINTS):
-            endpoint = Endpoint.model_validate(document.body)
-            current, _ = self._with_keys(endpoint, document.version, roles)
+        for endpoint, version in self._endpoints():
+            current, _ = self._with_keys(endpoint, version, roles)
             self._show(current, self.live(current).deployments, roles)
 
     def _endpoint(self, endpoint: Endpoint, version: int, states: dict[str, AppState], roles: dict[str, str]) -> bool:
