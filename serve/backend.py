@@ -63,14 +63,12 @@ class RayServeBackend:
         app = endpoint_app(model_key)
         if not self._sized(app, replicas):
             replica = endpoint_replica(self._settings, model_key)
-            self._looks.asked()
-            run_app(ingress(replica, replicas), name=app, route_prefix=f"{PREDICT_PREFIX}/{model_key}")
+            self._run(ingress(replica, replicas), name=app, route_prefix=f"{PREDICT_PREFIX}/{model_key}")
 
     def ensure_pool(self, replicas: int) -> None:
         """Have the pool run with that many replicas; endpoints' own apps have longer prefixes, and win."""
         if not self._sized(POOL_APP, replicas):
-            self._looks.asked()
-            run_app(ingress(pool_replica(self._settings), replicas), name=POOL_APP, route_prefix=PREDICT_PREFIX)
+            self._run(ingress(pool_replica(self._settings), replicas), name=POOL_APP, route_prefix=PREDICT_PREFIX)
 
     def _sized(self, app: str, replicas: int) -> bool:
         """Have a running app be of a size; False when it does not run."""
@@ -81,8 +79,11 @@ class RayServeBackend:
 
     def start_candidate(self, app: str, model_key: str, version: str, manifest: str) -> None:
         """Have one version run on its own."""
+        self._run(candidate_deployment(self._settings, manifest), name=app, route_prefix=None)
+
+    def _run(self, deployment: Any, *, name: str, route_prefix: str | None) -> None:
         self._looks.asked()
-        run_app(candidate_deployment(self._settings, manifest), name=app, route_prefix=None)
+        run_app(deployment, name=name, route_prefix=route_prefix)
 
     def delete(self, app: str) -> None:
         """Have the app drain and go."""
