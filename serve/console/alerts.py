@@ -112,13 +112,11 @@ def life_of(versions: list[Document]) -> list[Step]:
 
 
 def _acknowledge(page: Page) -> Response:
-    page.actors.monitor.acknowledge(page.path["alert_id"], reason=page.reason(), by=page.principal.name)
-    return page.back(_at(page), "Acknowledged.")
+    return page.done(page.actors.monitor.acknowledge, page.path["alert_id"], _at(page), "Acknowledged.")
 
 
 def _resolve(page: Page) -> Response:
-    page.actors.monitor.resolve(page.path["alert_id"], reason=page.reason(), by=page.principal.name)
-    return page.back(_at(page), "Resolved.")
+    return page.done(page.actors.monitor.resolve, page.path["alert_id"], _at(page), "Resolved.")
 
 
 def _silence(page: Page) -> Response:
@@ -138,8 +136,9 @@ def _silence(page: Page) -> Response:
 
 
 def _end_silence(page: Page) -> Response:
-    page.actors.monitor.end_silence(page.path["silence_id"], reason=page.reason(), by=page.principal.name)
-    return page.back("/console/alerts", "The silence is over.")
+    return page.done(
+        page.actors.monitor.end_silence, page.path["silence_id"], "/console/alerts", "The silence is over."
+    )
 
 
 def _at(page: Page) -> str:

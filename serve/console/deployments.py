@@ -104,18 +104,15 @@ def _promote(page: Page) -> Response:
 
 
 def _hold(page: Page) -> Response:
-    page.actors.deployments.hold(page.path["deployment_id"], reason=page.reason(), by=page.principal.name)
-    return page.back(_at(page), "Held.")
+    return page.done(page.actors.deployments.hold, page.path["deployment_id"], _at(page), "Held.")
 
 
 def _resume(page: Page) -> Response:
-    page.actors.deployments.resume(page.path["deployment_id"], reason=page.reason(), by=page.principal.name)
-    return page.back(_at(page), "Resumed.")
+    return page.done(page.actors.deployments.resume, page.path["deployment_id"], _at(page), "Resumed.")
 
 
 def _rollback(page: Page) -> Response:
-    page.actors.deployments.rollback(page.path["deployment_id"], reason=page.reason(), by=page.principal.name)
-    return page.back(_at(page), "Rolling back.")
+    return page.done(page.actors.deployments.rollback, page.path["deployment_id"], _at(page), "Rolling back.")
 
 
 def _at(page: Page) -> str:

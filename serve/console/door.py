@@ -66,6 +66,11 @@ class Page:
         """Go to a page after an action, and say there what was done."""
         return RedirectResponse(f"{to}?said={quote(said)}", 303)
 
+    def done(self, verb: Callable[..., Any], name: str, to: str, said: str) -> Response:
+        """Have a verb done to what has that name, by who looks and for the form's reason; then go to a page."""
+        verb(name, reason=self.reason(), by=self.principal.name)
+        return self.back(to, said)
+
     def reason(self) -> str:
         """Read the form's reason.
 

@@ -49,8 +49,7 @@ def _one(page: Page) -> Response:
 
 
 def _cancel(page: Page) -> Response:
-    page.actors.jobs.cancel(page.path["job_id"], reason=page.reason(), by=page.principal.name)
-    return page.back(_at(page), "Cancelled.")
+    return page.done(page.actors.jobs.cancel, page.path["job_id"], _at(page), "Cancelled.")
 
 
 def _at(page: Page) -> str:
