@@ -135,12 +135,6 @@ class World:
         self.journal.append([write("model_version", f"{KEY}@{version}", 0, bundle)], actor="tom", reason="test")
 
 
-@pytest.fixture
-def world(tmp_path: Path, free_port: int) -> Iterator[World]:
-    with World(load_settings({}, home=tmp_path, port=free_port)) as found:
-        yield found
-
-
 @pytest.fixture(scope="module")
 def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One service for all the tests that are refused before anything changes."""

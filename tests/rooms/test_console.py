@@ -30,13 +30,6 @@ def world(tmp_path: Path, free_port: int) -> Iterator[World]:
         yield found
 
 
-@pytest.fixture
-def guarded(tmp_path: Path, free_port: int) -> Iterator[World]:
-    """A service that needs a key."""
-    with World(load_settings({}, home=tmp_path, port=free_port, require_keys=True)) as found:
-        yield found
-
-
 def serving(world: World) -> None:
     world.client().set_policy({"approvals_required": 0}, reason="test")
     for version in ("1.0.0", "1.1.0"):

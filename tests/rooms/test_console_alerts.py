@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,22 +12,8 @@ import pytest
 from contracts.ports import Write
 from contracts.records import Alert
 from contracts.slos import SilenceRequest, Slo
-from mldl_ray.settings import load_settings
 from tests.rooms.test_api import KEY, World
 from tests.rooms.test_console import csrf, secret
-
-
-@pytest.fixture
-def world(tmp_path: Path, free_port: int) -> Iterator[World]:
-    with World(load_settings({}, home=tmp_path, port=free_port)) as found:
-        yield found
-
-
-@pytest.fixture
-def guarded(tmp_path: Path, free_port: int) -> Iterator[World]:
-    """A service that needs a key."""
-    with World(load_settings({}, home=tmp_path, port=free_port, require_keys=True)) as found:
-        yield found
 
 
 @contextmanager

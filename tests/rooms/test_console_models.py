@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,24 +11,11 @@ from contracts.ports import Write
 from contracts.records import Lineage, TrainedBundle
 from contracts.rollouts import Endpoint
 from mldl_ray.journal.documents import write
-from mldl_ray.settings import load_settings
 from tests.rooms.test_api import KEY, World
 from tests.rooms.test_console import _browsers_closed, browser, csrf, signed_in
 
 AT = f"/console/models/{KEY}"
 closed = _browsers_closed  # pytest finds fixtures by name where they are imported
-
-
-@pytest.fixture
-def world(tmp_path: Path, free_port: int) -> Iterator[World]:
-    with World(load_settings({}, home=tmp_path, port=free_port)) as found:
-        yield found
-
-
-@pytest.fixture
-def guarded(tmp_path: Path, free_port: int) -> Iterator[World]:
-    with World(load_settings({}, home=tmp_path, port=free_port, require_keys=True)) as found:
-        yield found
 
 
 def judged(world: World, version: str = "1.0.0", parent: str | None = None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -18,7 +17,6 @@ from mldl_ray.blobs import MemoryBlobs
 from mldl_ray.clock import SystemClock
 from mldl_ray.journal import MemoryJournal
 from mldl_ray.journal.documents import write
-from mldl_ray.settings import load_settings
 from serve.api import Actors
 from serve.console.snapshots import seen_of
 from tests.rooms.test_api import KEY, World
@@ -27,18 +25,6 @@ from tests.rooms.test_console_jobs import Place
 
 ALL = "/console/snapshots"
 closed = _browsers_closed  # pytest finds fixtures by name where they are imported
-
-
-@pytest.fixture
-def world(tmp_path: Path, free_port: int) -> Iterator[World]:
-    with World(load_settings({}, home=tmp_path, port=free_port)) as found:
-        yield found
-
-
-@pytest.fixture
-def guarded(tmp_path: Path, free_port: int) -> Iterator[World]:
-    with World(load_settings({}, home=tmp_path, port=free_port, require_keys=True)) as found:
-        yield found
 
 
 def moved_on(world: World, *, artifact: str = "file:elsewhere") -> str:
