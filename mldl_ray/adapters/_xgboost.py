@@ -188,6 +188,8 @@ class XGBAdapter(BaseModelAdapter):
             data = bytearray(path.read_bytes())
             if not data:
                 raise Broken(f"{path} is empty")  # xgboost would end the process
+            if not data.endswith(b"}"):
+                raise Broken(f"{path} is cut short")  # xgboost reads on beyond its end, and sometimes dies of it
             booster.load_model(data)
             learner = json.loads(booster.save_config())["learner"]
             found = (learner["objective"]["name"], booster.num_features(), booster.num_boosted_rounds() > 0)
